@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/dataset_file.h"
+
+namespace gorgon {
+
+// Where a loader stands: enough to go on with the same sequences in the same order.
+struct LoaderState {
+  int64_t epoch = 0;   // complete epochs
+  int64_t cursor = 0;  // sequences of this epoch already handed out, over all ranks
+  uint64_t key = 0;    // of the shuffle
+};
+
+// Hands out sequences in an order that is a function of (key, epoch) alone: a Fisher-Yates permutation driven
+// by a counter-based generator, or file order when shuffle is off. An epoch has ceil(sequences /
+// global_batch) batches, the last one short.
+class Loader {
+ public:
+  Loader(const Dataset& dataset, int64_t global_batch, bool shuffle,
+         uint64_t key);  // dataset must outlive it
+
+  int64_t batches_per_epoch() const;
+  std::vector<int64_t> next();  // sequence numbers of the next global batch
+  Sequences gather(const std::vector<int64_t>& which) const;
+  const LoaderState& state() const { return state_; }
+  void restore(const LoaderState& state);
+
+ private:
+  void permute();
+  const Dataset& dataset_;
+  int64_t global_batch_;
+  bool shuffle_;
+  LoaderState state_;
+  std::vector<int64_t> order_;
+};
+
+}  // namespace gorgon

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace gorgon {
+
+class ThreadPool;
+
+enum class DeviceKind : uint8_t { cpu, cuda };
+
+struct Device {
+  DeviceKind kind = DeviceKind::cpu;
+  int index = 0;
+  friend bool operator==(Device, Device) = default;
+};
+
+std::string to_string(Device device);  // "cpu", "cuda:0"
+
+// "auto", "cpu", "cuda", "cuda:N". auto takes a GPU where the backend is built in and a GPU answers.
+// Throws Error(config) for another name, Error(resource) for a device that is not there.
+Device parse_device(const std::string& name);
+
+// Where and with what an op runs: a device, the threads of the CPU backend, the queue of the CUDA backend.
+// Passed to every op, never global. Ops on a CPU stream are finished when they return; ops on a CUDA stream
+// are ordered in it. Not copyable; one thread at a time uses a stream.
+class Stream {
+ public:
+  // threads: workers of the CPU backend (0 = one per core the process may use).
+  explicit Stream(Device device = {}, int threads = 0);
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  Device device() const { return device_; }
+  ThreadPool& threads() const { return *threads_; }
+  void* native() const { return native_; }  // cudaStream_t on a GPU, nullptr on the CPU
+  void synchronize() const;
+
+ private:
+  Device device_;
+  std::unique_ptr<ThreadPool> threads_;
+  void* native_ = nullptr;
+};
+
+// Raw memory of a device, 64-byte aligned, not initialised. Throws Error(resource) naming bytes asked and
+// free.
+void* allocate(Device device, int64_t bytes);
+void release(Device device, void* data) noexcept;
+// Copy between any two devices, complete for the host when it returns.
+void copy_bytes(Device to, void* destination, Device from, const void* source, int64_t bytes);
+void zero_bytes(Device device, void* destination, int64_t bytes);
+
+// What the CUDA backend provides (device_cuda.cpp, or no_cuda.cpp whose functions throw).
+namespace cuda {
+bool is_built();
+int device_count();
+void* allocate(int index, int64_t bytes);
+void release(int index, void* data) noexcept;
+void copy_bytes(Device to, void* destination, Device from, const void* source, int64_t bytes);
+void zero_bytes(int index, void* destination, int64_t bytes);
+void* create_stream(int index);
+void destroy_stream(int index, void* stream) noexcept;
+void synchronize(int index, void* stream);
+}  // namespace cuda
+
+}  // namespace gorgon

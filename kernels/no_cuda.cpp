@@ -1,0 +1,38 @@
+// Linked in place of the CUDA backend where it is not built: every call site stays free of #ifdef.
+#include "kernels/device.h"
+#include "kernels/error.h"
+
+namespace gorgon::cuda {
+
+namespace {
+[[noreturn]] void not_built() {
+  fail(ExitCode::resource, {"", "device", "a build with CUDA", "a build without it",
+                            "build with GORGON_CUDA=ON, or set device: cpu"});
+}
+}  // namespace
+
+bool is_built() {
+  return false;
+}
+int device_count() {
+  return 0;
+}
+void* allocate(int, int64_t) {
+  not_built();
+}
+void release(int, void*) noexcept {}
+void copy_bytes(Device, void*, Device, const void*, int64_t) {
+  not_built();
+}
+void zero_bytes(int, void*, int64_t) {
+  not_built();
+}
+void* create_stream(int) {
+  not_built();
+}
+void destroy_stream(int, void*) noexcept {}
+void synchronize(int, void*) {
+  not_built();
+}
+
+}  // namespace gorgon::cuda

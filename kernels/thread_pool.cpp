@@ -1,0 +1,87 @@
+#include "kernels/thread_pool.h"
+
+#include <algorithm>
+
+#include <sched.h>
+
+namespace gorgon {
+
+namespace {
+int available_cores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) {
+  const int total = threads > 0 ? threads : available_cores();
+  workers_.reserve(static_cast<size_t>(total - 1));
+  for (int i = 1; i < total; ++i) workers_.emplace_back([this] { work(); });
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  start_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::run_items(const std::function<void(int64_t)>& body, int64_t count) {
+  try {
+    for (int64_t i = next_.fetch_add(1); i < count; i = next_.fetch_add(1)) body(i);
+  } catch (...) {
+    next_.store(count);  // the others stop at their next item
+    const std::lock_guard lock(mutex_);
+    if (!error_) error_ = std::current_exception();
+  }
+}
+
+void ThreadPool::work() {
+  uint64_t seen = 0;
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    start_.wait(lock, [&] { return stopping_ || generation_ != seen; });
+    if (stopping_) return;
+    seen = generation_;
+    const std::function<void(int64_t)>* body = body_;
+    const int64_t count = count_;
+    lock.unlock();
+    run_items(*body, count);
+    lock.lock();
+    if (--running_ == 0) done_.notify_one();
+  }
+}
+
+void ThreadPool::parallel_for(int64_t count, const std::function<void(int64_t)>& body) {
+  if (count <= 0) return;
+  if (count == 1 || workers_.empty()) {
+    for (int64_t i = 0; i < count; ++i) body(i);
+    return;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    body_ = &body;
+    count_ = count;
+    next_.store(0);
+    running_ = static_cast<int>(workers_.size());
+    error_ = nullptr;
+    ++generation_;
+  }
+  start_.notify_all();
+  run_items(body, count);
+  std::unique_lock lock(mutex_);
+  done_.wait(lock, [&] { return running_ == 0; });
+  if (error_) std::rethrow_exception(error_);
+}
+
+void ThreadPool::parallel_ranges(int64_t count, int64_t grain,
+                                 const std::function<void(int64_t, int64_t)>& body) {
+  grain = std::max<int64_t>(1, grain);
+  parallel_for((count + grain - 1) / grain,
+               [&](int64_t piece) { body(piece * grain, std::min(count, (piece + 1) * grain)); });
+}
+
+}  // namespace gorgon

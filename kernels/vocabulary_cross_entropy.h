@@ -1,0 +1,37 @@
+#pragma once
+
+#include "kernels/gemm.h"
+#include "kernels/tensor.h"
+
+namespace gorgon {
+
+// Cross-entropy of a Linear without bias over one chunk of R rows and one range [begin, begin + N) of the
+// vocabulary, N = weight rows. Several ranges (devices, processes) reduce their statistics between the two
+// calls; one process passes the whole vocabulary as one range. Labels < 0 or outside the whole vocabulary are
+// never matched.
+//
+//   z = x W^T, rounded to T (the type of x) and kept in `logits`; everything below reads those rounded
+//   values. statistics per row: m = max z, s = sum exp(z - m), y = z[label] or -inf where the label is
+//   outside the range whole row: m* = max m_r, s* = sum s_r exp(m_r - m*), y* = max y_r;  CE = m* + log s* -
+//   y* gradient: g = row_scale (exp(z - m*) / s* - [j = label]), written over z;  rows with row_scale 0 get
+//   zeros hits: #{j : z_j > y*, or z_j = y* and j < label}, so that a row is a top-n hit when the sum over
+//   ranges is < n
+struct CrossEntropyStatistics {
+  View max;          // f32[R]
+  View sum;          // f32[R]
+  View label_logit;  // f32[R]
+};
+
+// x T[R, H], weight T[N, H], labels i32[R], logits T[R, N] (out).
+void cross_entropy_statistics(ConstView x, ConstView weight, ConstView labels, int64_t begin, View logits,
+                              const CrossEntropyStatistics& statistics, const Stream& stream);
+
+// hits i32[R] alone, for evaluation; logits are left as they are.
+void cross_entropy_hits(ConstView logits, ConstView labels, int64_t begin,
+                        const CrossEntropyStatistics& whole, View hits, const Stream& stream);
+
+// hits i32[R] and the gradient with respect to the logits, in place. row_scale f32[R].
+void cross_entropy_gradient(View logits, ConstView labels, int64_t begin, const CrossEntropyStatistics& whole,
+                            ConstView row_scale, View hits, const Stream& stream);
+
+}  // namespace gorgon

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "kernels/weight_matrix.h"
+#include "model/model_config.h"
+
+namespace gorgon {
+
+struct LayerWeights {
+  Tensor attention_norm;          // f32[H]
+  WeightMatrix query_key_value;   // [(heads + 2 kv_heads) * head_dim, H], rows of q, then k, then v
+  WeightMatrix attention_output;  // [H, heads * head_dim]
+  Tensor feed_forward_norm;       // f32[H]
+  WeightMatrix gate_up;           // [2 I, H], rows of gate, then up
+  WeightMatrix down;              // [H, I]
+};
+
+struct ModelWeights {
+  ModelConfig config;
+  WeightMatrix token_embedding;  // [V, H]
+  std::vector<LayerWeights> layers;
+  Tensor final_norm;        // f32[H]
+  WeightMatrix lm_head;     // [V, H]; shares storage with token_embedding when tied
+  std::string fingerprint;  // SHA-256 over the file's tensors: names (sorted), shapes, types and bytes
+};
+
+// Loads a backbone from a GGUF file or a Hugging Face directory (config.json, *.safetensors with or without
+// an index). Matrices become `compute` (f32 or bf16); the Q/K rows of GGUF's Llama are put back in Hugging
+// Face's order, so that rotary embedding always pairs element i with i + head_dim / 2. Every tensor is
+// checked (missing, shape, NaN) before the first is used. Throws Error(model).
+ModelWeights load_model(const std::filesystem::path& path, DType compute, const Stream& stream);
+
+// config only, without reading weights (for `plan`, checks before a run).
+ModelConfig load_model_config(const std::filesystem::path& path);
+
+}  // namespace gorgon

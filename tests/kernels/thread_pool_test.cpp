@@ -1,0 +1,46 @@
+#include "kernels/thread_pool.h"
+
+#include <atomic>
+#include <stdexcept>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace gorgon {
+namespace {
+
+TEST(ThreadPool, CallsEveryIndexOnce) {
+  for (const int threads : {1, 2, 5}) {
+    ThreadPool pool(threads);
+    EXPECT_EQ(pool.size(), threads);
+    for (int round = 0; round < 200; ++round) {
+      std::vector<std::atomic<int>> calls(37);
+      pool.parallel_for(37, [&](int64_t i) { ++calls[static_cast<size_t>(i)]; });
+      for (const auto& n : calls) ASSERT_EQ(n, 1);
+    }
+  }
+}
+
+TEST(ThreadPool, RangesCoverTheWholeAndNothingElse) {
+  ThreadPool pool(3);
+  std::atomic<int64_t> sum = 0;
+  pool.parallel_ranges(1001, 100, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) sum += i;
+  });
+  EXPECT_EQ(sum, 1000 * 1001 / 2);
+}
+
+TEST(ThreadPool, RethrowsTheFirstErrorAndGoesOnWorking) {
+  ThreadPool pool(4);
+  EXPECT_THROW(pool.parallel_for(100,
+                                 [](int64_t i) {
+                                   if (i == 7) throw std::runtime_error("seven");
+                                 }),
+               std::runtime_error);
+  std::atomic<int> calls = 0;
+  pool.parallel_for(100, [&](int64_t) { ++calls; });
+  EXPECT_EQ(calls, 100);
+}
+
+}  // namespace
+}  // namespace gorgon

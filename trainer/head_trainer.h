@@ -1,0 +1,78 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/medusa_heads.h"
+#include "model/state_rows.h"
+#include "optim/options.h"
+
+namespace gorgon {
+
+enum class MedusaScheduler { constant, linear, sine };
+
+struct LossOptions {
+  double heads_coefficient = 0.1;
+  double decay_coefficient = 1.0;
+  MedusaScheduler scheduler = MedusaScheduler::constant;
+};
+
+struct HeadTrainerOptions {
+  MedusaOptions heads;
+  LossOptions loss;
+  OptimizerOptions optimizer;
+  LrOptions lr;
+  std::vector<double> lr_multiplier;  // [K]
+  int64_t max_steps = 0;              // the resolved total
+  uint64_t seed = 42;
+};
+
+// Sums over rows of one head; divide by `targets` for means.
+struct HeadMetrics {
+  double cross_entropy = 0;  // sum over supervised targets
+  int64_t targets = 0;       // N_k
+  int64_t top[5] = {};       // rows whose label is among the first 1..5
+};
+
+struct StepResult {
+  double loss = 0;  // with coefficients
+  std::vector<HeadMetrics> heads;
+  double grad_norm = 0;   // before clipping
+  double lr = 0;          // without multiplier
+  bool skipped = false;   // non-finite loss or norm: weights and moments untouched
+  int skipped_head = -1;  // the first head whose loss or gradient was not finite
+};
+
+// Trains the heads on one table of rows per optimizer step: forward, fused cross-entropy, gradients,
+// clipping, AdamW. One heads pass per step; logits exist for one head and one chunk of rows at a time.
+class HeadTrainer {
+ public:
+  // type: bf16 or f32, of weights, states and gradients. lm_head is copied as the start of every Linear.
+  HeadTrainer(const HeadTrainerOptions& options, const WeightMatrix& lm_head, DType type,
+              const Stream& stream);
+  ~HeadTrainer();
+
+  // Optimizer step s (from 1) on rows; N_k is counted from rows.targets.
+  StepResult step(const StateRows& rows, int64_t s);
+  // Loss sums and hits without gradients; adds to `sums` [K].
+  void evaluate(const StateRows& rows, std::vector<HeadMetrics>& sums);
+
+  MedusaHeads& heads();
+  int64_t adam_steps() const;  // t of the moments: steps taken and not skipped
+  void set_adam_steps(int64_t t);
+  // Every tensor of the optimizer ("optimizer.0.1.weight.momentum", ...), for checkpoints; loading copies
+  // into the views.
+  struct NamedState {
+    std::string name;
+    View view;
+  };
+  std::vector<NamedState> optimizer_state();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace gorgon

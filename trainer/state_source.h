@@ -1,0 +1,24 @@
+#pragma once
+
+#include "data/sequences.h"
+#include "model/backbone.h"
+#include "model/state_rows.h"
+
+namespace gorgon {
+
+// Which rows a set of sequences has: host side, from labels alone. Head k (1..K) at position t targets the
+// label of token t + 1 + k of the same sequence, -100 where there is none; a row exists when one of its K
+// targets does.
+struct RowTable {
+  std::vector<int32_t> row;      // [P] index into the sequences' flat tokens
+  std::vector<int32_t> targets;  // [P, K]
+  std::vector<int64_t> id;       // [P]
+};
+RowTable supervised_rows(const Sequences& sequences, int num_heads);
+
+// Runs the backbone over the sequences, `micro_batch` sequences at a time, and keeps the states that rows
+// read.
+StateRows forward_state_rows(const Backbone& backbone, const Sequences& sequences, int num_heads,
+                             int64_t micro_batch, const Stream& stream);
+
+}  // namespace gorgon
