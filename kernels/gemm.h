@@ -13,7 +13,7 @@ enum class Write { overwrite, accumulate };
 // rounded once. Row strides of all three are honoured; c must not overlap a or b. K = 0 gives zeros
 // (overwrite) or nothing. Row i of c does not depend on M or on the number of threads (f32: to the bit; bf16:
 // for equal shapes). Where the chip has no bf16 arithmetic, operands are converted while packing and
-// multiplied in f32.
+// multiplied in f32. Throws Error(internal) for shapes or types outside this contract.
 struct GemmOptions {
   bool transpose_a = false;
   bool transpose_b = false;
@@ -24,5 +24,13 @@ void gemm(ConstView a, ConstView b, View c, const GemmOptions& options, const St
 // y [M, rows] = x [M, columns] * weight^T. x is f32 or bf16; y f32 or bf16. Block-quantised weights are
 // dequantised to x's type on the way.
 void linear(ConstView x, const WeightMatrix& weight, View y, const Stream& stream);
+
+// Backends of gemm(): checked arguments, no dimension is zero.
+namespace cpu {
+void gemm(ConstView a, ConstView b, View c, const GemmOptions& options, const Stream& stream);
+}
+namespace cuda {
+void gemm(ConstView a, ConstView b, View c, const GemmOptions& options, const Stream& stream);
+}
 
 }  // namespace gorgon

@@ -1,6 +1,7 @@
 // Linked in place of the CUDA backend where it is not built: every call site stays free of #ifdef.
 #include "kernels/device.h"
 #include "kernels/error.h"
+#include "kernels/gemm.h"
 
 namespace gorgon::cuda {
 
@@ -32,6 +33,10 @@ void* create_stream(int) {
 }
 void destroy_stream(int, void*) noexcept {}
 void synchronize(int, void*) {
+  not_built();
+}
+
+void gemm(ConstView, ConstView, View, const GemmOptions&, const Stream&) {
   not_built();
 }
 

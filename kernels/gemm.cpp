@@ -1,0 +1,52 @@
+#include "kernels/gemm.h"
+
+#include <algorithm>
+
+#include "kernels/error.h"
+
+namespace gorgon {
+
+namespace {
+
+bool is_float(DType type) {
+  return type == DType::f32 || type == DType::bf16;
+}
+
+void zero_rows(View c) {
+  for (int64_t i = 0; i < c.rows(); ++i) {
+    zero_bytes(c.device, c.data + bytes_of(c.type, i * c.stride()), bytes_of(c.type, c.columns()));
+  }
+}
+
+}  // namespace
+
+void gemm(ConstView a, ConstView b, View c, const GemmOptions& options, const Stream& stream) {
+  require(a.shape.rank() == 2 && b.shape.rank() == 2 && c.shape.rank() == 2, "gemm", "not a matrix");
+  require(is_float(a.type) && a.type == b.type && is_float(c.type), "gemm", "types");
+  require(options.write == Write::overwrite || c.type == DType::f32, "gemm", "accumulate needs f32");
+  const int64_t m = options.transpose_a ? a.shape[1] : a.shape[0];
+  const int64_t k = options.transpose_a ? a.shape[0] : a.shape[1];
+  const int64_t n = options.transpose_b ? b.shape[0] : b.shape[1];
+  const int64_t k_of_b = options.transpose_b ? b.shape[1] : b.shape[0];
+  if (k != k_of_b || c.shape[0] != m || c.shape[1] != n) {
+    fail_internal("gemm",
+                  "shapes " + to_string(a.shape) + " " + to_string(b.shape) + " " + to_string(c.shape));
+  }
+  if (m == 0 || n == 0) return;
+  if (k == 0) {
+    if (options.write == Write::overwrite) zero_rows(c);
+    return;
+  }
+  if (stream.device().kind == DeviceKind::cuda) {
+    cuda::gemm(a, b, c, options, stream);
+  } else {
+    cpu::gemm(a, b, c, options, stream);
+  }
+}
+
+void linear(ConstView x, const WeightMatrix& weight, View y, const Stream& stream) {
+  require(weight.type == x.type, "linear", "type of the weight");
+  gemm(x, weight.view(), y, {false, true, Write::overwrite}, stream);
+}
+
+}  // namespace gorgon

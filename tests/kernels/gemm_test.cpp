@@ -1,0 +1,135 @@
+#include "kernels/gemm.h"
+
+#include <cmath>
+#include <random>
+#include <tuple>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "kernels/error.h"
+
+namespace gorgon {
+namespace {
+
+float value(ConstView matrix, int64_t i, int64_t j) {
+  const int64_t at = i * matrix.stride() + j;
+  return matrix.type == DType::f32 ? matrix.as<float>()[at] : static_cast<float>(matrix.as<bf16>()[at]);
+}
+
+// Uniform in [-1, 1); `extra` columns behind every row that no product may touch.
+Tensor random_matrix(DType type, int64_t rows, int64_t columns, unsigned seed) {
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
+  Tensor matrix(type, {rows, columns});
+  for (int64_t i = 0; i < rows * columns; ++i) {
+    const float x = uniform(random);
+    if (type == DType::f32) {
+      matrix.as<float>()[i] = x;
+    } else {
+      matrix.as<bf16>()[i] = bf16(x);
+    }
+  }
+  return matrix;
+}
+
+struct Case {
+  int64_t m, n, k;
+  DType in, out;
+  bool transpose_a, transpose_b;
+  Write write = Write::overwrite;
+};
+
+// Normalised root mean square error of c against plain loops in f64. Exact inputs, f32 sums of k terms: the
+// error grows like sqrt(k) * 2^-24; a bf16 result adds its rounding, 2^-9.
+void check(const Case& t, const Stream& stream) {
+  const auto whole = [&](bool transpose, int64_t rows, int64_t columns, unsigned seed) {
+    return transpose ? random_matrix(t.in, columns, rows + 3, seed)
+                     : random_matrix(t.in, rows, columns + 3, seed);
+  };
+  const Tensor a_all = whole(t.transpose_a, t.m, t.k, 1), b_all = whole(t.transpose_b, t.k, t.n, 2);
+  Tensor c_all = random_matrix(t.out, t.m, t.n + 5, 3);
+  const Tensor before = c_all.to({});
+  const ConstView a = a_all.view().columns(1, 1 + (t.transpose_a ? t.m : t.k));
+  const ConstView b = b_all.view().columns(2, 2 + (t.transpose_b ? t.k : t.n));
+  const View c = c_all.view().columns(2, 2 + t.n);
+  gemm(a, b, c, {t.transpose_a, t.transpose_b, t.write}, stream);
+
+  double error = 0, norm = 0;
+  for (int64_t i = 0; i < t.m; ++i) {
+    for (int64_t j = 0; j < t.n; ++j) {
+      double sum = t.write == Write::accumulate ? value(before.view(), i, j + 2) : 0.0;
+      for (int64_t k = 0; k < t.k; ++k) {
+        sum += static_cast<double>(t.transpose_a ? value(a, k, i) : value(a, i, k)) *
+               (t.transpose_b ? value(b, j, k) : value(b, k, j));
+      }
+      error += std::pow(value(c, i, j) - sum, 2);
+      norm += sum * sum;
+    }
+    for (const int64_t j : {int64_t{0}, int64_t{1}, t.n + 2, t.n + 3, t.n + 4}) {
+      ASSERT_EQ(value(c_all.view(), i, j), value(before.view(), i, j)) << "outside the view";
+    }
+  }
+  const double bound = t.out == DType::bf16 ? 3e-3 : 1e-6;
+  EXPECT_LT(std::sqrt(error), bound * std::sqrt(norm) + 1e-30)
+      << t.m << " x " << t.n << " x " << t.k << " " << name(t.in) << " -> " << name(t.out) << " "
+      << t.transpose_a << t.transpose_b;
+}
+
+TEST(Gemm, EqualsPlainLoops) {
+  const Stream stream({}, 2);
+  for (const auto& [m, n, k] : std::vector<std::tuple<int64_t, int64_t, int64_t>>{
+           {1, 1, 1}, {1, 70, 33}, {3, 5, 7}, {17, 129, 64}, {65, 96, 577}, {130, 600, 40}, {300, 20, 300}}) {
+    for (const bool transpose_a : {false, true}) {
+      for (const bool transpose_b : {false, true}) {
+        for (const DType in : {DType::f32, DType::bf16}) {
+          check({m, n, k, in, DType::f32, transpose_a, transpose_b}, stream);
+          check({m, n, k, in, DType::f32, transpose_a, transpose_b, Write::accumulate}, stream);
+          check({m, n, k, in, DType::bf16, transpose_a, transpose_b}, stream);
+        }
+      }
+    }
+  }
+}
+
+TEST(Gemm, LongSumsAcrossSeveralRangesOfK) {
+  const Stream stream({}, 2);
+  for (const DType in : {DType::f32, DType::bf16}) {
+    check({9, 40, 5000, in, DType::f32, false, true}, stream);
+    check({9, 40, 5000, in, DType::bf16, true, false}, stream);
+    check({9, 40, 5000, in, DType::f32, false, false, Write::accumulate}, stream);
+  }
+}
+
+TEST(Gemm, SameBitsForAnyNumberOfThreads) {
+  const Stream one({}, 1), many({}, 5);
+  for (const DType in : {DType::f32, DType::bf16}) {
+    const Tensor a = random_matrix(in, 301, 200, 1), b = random_matrix(in, 530, 200, 2);
+    Tensor first(DType::f32, {301, 530}), second(DType::f32, {301, 530});
+    gemm(a.view(), b.view(), first.view(), {false, true}, one);
+    gemm(a.view(), b.view(), second.view(), {false, true}, many);
+    for (int64_t i = 0; i < first.elements(); ++i) {
+      ASSERT_EQ(first.as<float>()[i], second.as<float>()[i]);
+    }
+  }
+}
+
+TEST(Gemm, NothingToSum) {
+  const Stream stream({}, 2);
+  const Tensor a(DType::f32, {4, 0}), b(DType::f32, {6, 0});
+  Tensor c = random_matrix(DType::f32, 4, 6, 1);
+  gemm(a.view(), b.view(), c.view(), {false, true, Write::accumulate}, stream);
+  EXPECT_NE(c.as<float>()[5], 0.0f);
+  gemm(a.view(), b.view(), c.view(), {false, true, Write::overwrite}, stream);
+  for (int64_t i = 0; i < 24; ++i) EXPECT_EQ(c.as<float>()[i], 0.0f);
+}
+
+TEST(Gemm, RefusesShapesThatDoNotMatch) {
+  const Stream stream({}, 1);
+  const Tensor a(DType::f32, {4, 3}), b(DType::f32, {6, 5});
+  Tensor c(DType::f32, {4, 6});
+  EXPECT_THROW(gemm(a.view(), b.view(), c.view(), {false, true}, stream), Error);
+}
+
+}  // namespace
+}  // namespace gorgon
