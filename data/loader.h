@@ -8,7 +8,8 @@
 
 namespace gorgon {
 
-// Where a loader stands: enough to go on with the same sequences in the same order.
+// Where a loader stands: enough to go on with the same sequences in the same order. Handing out the last
+// batch of an epoch begins the next one: cursor is always below the number of sequences.
 struct LoaderState {
   int64_t epoch = 0;   // complete epochs
   int64_t cursor = 0;  // sequences of this epoch already handed out, over all ranks
@@ -16,8 +17,8 @@ struct LoaderState {
 };
 
 // Hands out sequences in an order that is a function of (key, epoch) alone: a Fisher-Yates permutation driven
-// by a counter-based generator, or file order when shuffle is off. An epoch has ceil(sequences /
-// global_batch) batches, the last one short.
+// by Philox (counter: index, epoch), or file order when shuffle is off. An epoch has ceil(sequences /
+// global_batch) batches, the last one short; next() goes on into the next epoch.
 class Loader {
  public:
   Loader(const Dataset& dataset, int64_t global_batch, bool shuffle,
@@ -27,6 +28,7 @@ class Loader {
   std::vector<int64_t> next();  // sequence numbers of the next global batch
   Sequences gather(const std::vector<int64_t>& which) const;
   const LoaderState& state() const { return state_; }
+  // Goes on from there; Error(checkpoint) where the cursor lies outside this data set.
   void restore(const LoaderState& state);
 
  private:
