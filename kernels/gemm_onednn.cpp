@@ -1,20 +1,15 @@
-// CPU backend of gemm(): oneDNN's matmul, one single-threaded primitive per tile of c, tiles spread over our
-// own threads. The only file that knows oneDNN; written for 2.6 and 3.x, which dropped operation descriptors.
+// bf16 tiles of gemm() through oneDNN's matmul, one single-threaded primitive per tile shape. The only file
+// that knows oneDNN; written for 2.6 and 3.x, which dropped operation descriptors.
 #include <algorithm>
-#include <atomic>
 #include <map>
-#include <memory>
 #include <mutex>
-#include <optional>
 #include <tuple>
-#include <vector>
 
 #include <dlfcn.h>
 #include <dnnl.hpp>
 
 #include "kernels/error.h"
-#include "kernels/gemm.h"
-#include "kernels/thread_pool.h"
+#include "kernels/gemm_tiles.h"
 
 namespace gorgon::cpu {
 
@@ -22,22 +17,21 @@ namespace {
 
 using dnnl::memory;
 
-// One tile's product, as oneDNN sees it. Leading dimensions are elements between rows as stored.
+// Leading dimensions are elements between rows as stored.
 struct TileShape {
   int64_t m, n, k;
   int64_t stride_a, stride_b, stride_c;
-  DType in, out;
+  DType out;
   bool transpose_a, transpose_b, accumulate;
   auto key() const {
-    return std::make_tuple(m, n, k, stride_a, stride_b, stride_c, in, out, transpose_a, transpose_b,
-                           accumulate);
+    return std::make_tuple(m, n, k, stride_a, stride_b, stride_c, out, transpose_a, transpose_b, accumulate);
   }
   friend bool operator<(const TileShape& a, const TileShape& b) { return a.key() < b.key(); }
 };
 
-struct Product {
+struct Primitive {
   memory::desc a, b, c;
-  dnnl::matmul primitive;
+  dnnl::matmul matmul;
   memory::desc scratchpad;
 };
 
@@ -56,39 +50,39 @@ void keep_openmp_single() {
 }
 
 // The engine and the primitives made so far: making one costs more than a small product.
-class Products {
+class Primitives {
  public:
-  static Products& instance() {
-    static Products products;
-    return products;
+  static Primitives& instance() {
+    static Primitives primitives;
+    return primitives;
   }
 
   const dnnl::engine& engine() const { return engine_; }
+  bool multiply_bf16() const { return multiply_bf16_; }
 
-  // nullptr where oneDNN cannot multiply these types on this chip.
-  std::shared_ptr<const Product> find(const TileShape& shape) {
+  std::shared_ptr<const Primitive> find(const TileShape& shape) {
     const std::lock_guard lock(mutex_);
     const auto found = made_.find(shape);
     if (found != made_.end()) return found->second;
-    if (made_.size() >= kMostProducts) made_.clear();
-    return made_.emplace(shape, make(shape)).first->second;
+    if (made_.size() >= kMost) made_.clear();
+    auto primitive = make(shape);
+    require(primitive != nullptr, "gemm", "oneDNN has no product of this shape");
+    return made_.emplace(shape, std::move(primitive)).first->second;
   }
 
-  bool multiplies_bf16() const { return multiplies_bf16_; }
-
  private:
-  static constexpr size_t kMostProducts = 4096;
+  static constexpr size_t kMost = 4096;
 
-  Products() : engine_(dnnl::engine::kind::cpu, 0), multiplies_bf16_(probe_bf16()) {}
+  Primitives() : engine_(dnnl::engine::kind::cpu, 0), multiply_bf16_(probe_bf16()) {}
 
-  // AVX-512 chips without bf16 instructions are served by an emulation slower than f32.
   bool probe_bf16() const {
     const auto isa = dnnl::get_effective_cpu_isa();
     if (isa == dnnl::cpu_isa::avx512_core || isa == dnnl::cpu_isa::avx512_core_vnni) return false;
-    return make({16, 16, 16, 16, 16, 16, DType::bf16, DType::f32, false, true, false}) != nullptr;
+    return make({16, 16, 16, 16, 16, 16, DType::f32, false, true, false}) != nullptr;
   }
 
-  std::shared_ptr<const Product> make(const TileShape& s) const {
+  // nullptr where oneDNN cannot multiply bf16 on this chip.
+  std::shared_ptr<const Primitive> make(const TileShape& s) const {
     keep_openmp_single();
     dnnl::primitive_attr attributes;
     attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
@@ -98,202 +92,73 @@ class Products {
       add.append_sum(1.0f);
       attributes.set_post_ops(add);
     }
-    auto product = std::make_shared<Product>();
-    product->a = matrix(s.m, s.k, s.stride_a, s.transpose_a, s.in);
-    product->b = matrix(s.k, s.n, s.stride_b, s.transpose_b, s.in);
-    product->c = matrix(s.m, s.n, s.stride_c, false, s.out);
+    auto primitive = std::make_shared<Primitive>();
+    primitive->a = matrix(s.m, s.k, s.stride_a, s.transpose_a, DType::bf16);
+    primitive->b = matrix(s.k, s.n, s.stride_b, s.transpose_b, DType::bf16);
+    primitive->c = matrix(s.m, s.n, s.stride_c, false, s.out);
     constexpr bool kAllowEmpty = true;
 #if DNNL_VERSION_MAJOR >= 3
-    const dnnl::matmul::primitive_desc description(engine_, product->a, product->b, product->c, attributes,
-                                                   kAllowEmpty);
+    const dnnl::matmul::primitive_desc description(engine_, primitive->a, primitive->b, primitive->c,
+                                                   attributes, kAllowEmpty);
 #else
-    const dnnl::matmul::primitive_desc description(dnnl::matmul::desc(product->a, product->b, product->c),
-                                                   attributes, engine_, kAllowEmpty);
+    const dnnl::matmul::primitive_desc description(
+        dnnl::matmul::desc(primitive->a, primitive->b, primitive->c), attributes, engine_, kAllowEmpty);
 #endif
     if (!description) return nullptr;
-    product->primitive = dnnl::matmul(description);
-    product->scratchpad = description.scratchpad_desc();
-    return product;
+    primitive->matmul = dnnl::matmul(description);
+    primitive->scratchpad = description.scratchpad_desc();
+    return primitive;
   }
 
   dnnl::engine engine_;
-  bool multiplies_bf16_;
+  bool multiply_bf16_;
   std::mutex mutex_;
-  std::map<TileShape, std::shared_ptr<const Product>> made_;
+  std::map<TileShape, std::shared_ptr<const Primitive>> made_;
 };
 
-// What one thread keeps between its tiles of one call.
-class Worker {
- public:
-  Worker() : stream_(Products::instance().engine()) { keep_openmp_single(); }
-
-  void multiply(const TileShape& shape, const std::byte* a, const std::byte* b, std::byte* c) {
-    const auto product = Products::instance().find(shape);
-    require(product != nullptr, "gemm", "oneDNN has no product of these types");
-    const dnnl::engine& engine = Products::instance().engine();
-    const auto scratch_bytes = static_cast<int64_t>(product->scratchpad.get_size());
-    if (scratch_.empty() || scratch_.bytes() < scratch_bytes) {
-      scratch_ = Tensor(DType::u8, {std::max<int64_t>(scratch_bytes, 64)});
-    }
-    const auto operand = [&](const memory::desc& description, const std::byte* data) {
-      return memory(description, engine, const_cast<std::byte*>(data));
-    };
-    product->primitive.execute(stream_,
-                               {{DNNL_ARG_SRC, operand(product->a, a)},
-                                {DNNL_ARG_WEIGHTS, operand(product->b, b)},
-                                {DNNL_ARG_DST, operand(product->c, c)},
-                                {DNNL_ARG_SCRATCHPAD, operand(product->scratchpad, scratch_.data())}});
-    stream_.wait();
-  }
-
-  Tensor& converted_a() { return converted_a_; }
-  Tensor& converted_b() { return converted_b_; }
-  Tensor& sums() { return sums_; }
-
- private:
-  dnnl::stream stream_;
-  Tensor scratch_, converted_a_, converted_b_, sums_;
-};
-
-// A block [first_row, +rows) x [first_column, +columns) of a matrix as stored.
-struct Block {
-  const std::byte* data;
-  int64_t rows, columns, stride;
-};
-
-Block block(ConstView matrix, int64_t first_row, int64_t rows, int64_t first_column, int64_t columns) {
-  return {matrix.data + bytes_of(matrix.type, first_row * matrix.stride() + first_column), rows, columns,
-          matrix.stride()};
-}
-
-// Rows and columns of op(matrix), as a block of what is stored.
-Block operand_block(ConstView matrix, bool transposed, int64_t row, int64_t rows, int64_t column,
-                    int64_t columns) {
-  return transposed ? block(matrix, column, columns, row, rows) : block(matrix, row, rows, column, columns);
-}
-
-const std::byte* to_f32(const Block& from, DType type, Tensor& buffer) {
-  const int64_t elements = from.rows * from.columns;
-  if (buffer.empty() || buffer.elements() < elements) buffer = Tensor(DType::f32, {elements});
-  for (int64_t i = 0; i < from.rows; ++i) {
-    if (type == DType::f32) {
-      std::copy_n(reinterpret_cast<const float*>(from.data) + i * from.stride, from.columns,
-                  buffer.as<float>() + i * from.columns);
-      continue;
-    }
-    const bf16* source = reinterpret_cast<const bf16*>(from.data) + i * from.stride;
-    float* row = buffer.as<float>() + i * from.columns;
-    for (int64_t j = 0; j < from.columns; ++j) row[j] = static_cast<float>(source[j]);
-  }
-  return buffer.data();
-}
-
-struct Tile {
-  int64_t row, rows, column, columns;
-};
-
-class TiledGemm {
- public:
-  TiledGemm(ConstView a, ConstView b, View c, const GemmOptions& options)
-      : a_(a), b_(b), c_(c), options_(options), k_(options.transpose_a ? a.shape[0] : a.shape[1]) {}
-
-  void tile(const Tile& t, Worker& worker) const {
-    const bool as_they_are =
-        a_.type == DType::bf16 ? Products::instance().multiplies_bf16() : c_.type == DType::f32;
-    if (!as_they_are) {
-      converted_tile(t, worker);
-      return;
-    }
-    const Block a = operand_block(a_, options_.transpose_a, t.row, t.rows, 0, k_);
-    const Block b = operand_block(b_, options_.transpose_b, 0, k_, t.column, t.columns);
-    worker.multiply({t.rows, t.columns, k_, a.stride, b.stride, c_.stride(), a_.type, c_.type,
-                     options_.transpose_a, options_.transpose_b, options_.write == Write::accumulate},
-                    a.data, b.data, destination(t));
-  }
-
- private:
-  std::byte* destination(const Tile& t) const {
-    return c_.data + bytes_of(c_.type, t.row * c_.stride() + t.column);
-  }
-
-  // Operands copied to f32, a range of K at a time; the sums of a bf16 result wait in f32.
-  void converted_tile(const Tile& t, Worker& worker) const {
-    constexpr int64_t kDepth = 2048;
-    std::byte* sums = destination(t);
-    int64_t stride = c_.stride();
-    if (c_.type == DType::bf16) {
-      Tensor& buffer = worker.sums();
-      if (buffer.empty() || buffer.elements() < t.rows * t.columns) {
-        buffer = Tensor(DType::f32, {t.rows * t.columns});
-      }
-      sums = buffer.data();
-      stride = t.columns;
-    }
-    for (int64_t k = 0; k < k_; k += kDepth) {
-      const int64_t depth = std::min(kDepth, k_ - k);
-      const Block a = operand_block(a_, options_.transpose_a, t.row, t.rows, k, depth);
-      const Block b = operand_block(b_, options_.transpose_b, k, depth, t.column, t.columns);
-      const bool accumulate = k > 0 || options_.write == Write::accumulate;
-      worker.multiply({t.rows, t.columns, depth, a.columns, b.columns, stride, DType::f32, DType::f32,
-                       options_.transpose_a, options_.transpose_b, accumulate},
-                      to_f32(a, a_.type, worker.converted_a()), to_f32(b, b_.type, worker.converted_b()),
-                      sums);
-    }
-    if (c_.type == DType::bf16) round_sums(t, worker.sums().as<float>());
-  }
-
-  void round_sums(const Tile& t, const float* sums) const {
-    for (int64_t i = 0; i < t.rows; ++i) {
-      bf16* row = reinterpret_cast<bf16*>(destination(t)) + i * c_.stride();
-      for (int64_t j = 0; j < t.columns; ++j) row[j] = bf16(sums[i * t.columns + j]);
-    }
-  }
-
-  ConstView a_, b_;
-  View c_;
-  GemmOptions options_;
-  int64_t k_;
-};
-
-// Tiles depend on the shape alone, never on the number of threads: same shape, same bits.
-struct Tiling {
-  int64_t rows, columns;
-};
-
-Tiling tiling(int64_t m, int64_t n) {
-  constexpr int64_t kMostRows = 256, kMostColumns = 512, kLeast = 64, kWantedTiles = 32;
-  Tiling tiles{std::min(m, kMostRows), std::min(n, kMostColumns)};
-  const auto pieces = [](int64_t whole, int64_t part) { return (whole + part - 1) / part; };
-  while (pieces(m, tiles.rows) * pieces(n, tiles.columns) < kWantedTiles) {
-    if (tiles.columns > kLeast && tiles.columns >= tiles.rows) {
-      tiles.columns = std::max(kLeast, (tiles.columns / 2 + 15) / 16 * 16);
-    } else if (tiles.rows > kLeast) {
-      tiles.rows = std::max(kLeast, (tiles.rows / 2 + 15) / 16 * 16);
-    } else if (tiles.columns > kLeast) {
-      tiles.columns = std::max(kLeast, (tiles.columns / 2 + 15) / 16 * 16);
-    } else {
-      break;
-    }
-  }
-  return tiles;
+const std::byte* element(ConstView matrix, int64_t row, int64_t column) {
+  return matrix.data + bytes_of(matrix.type, row * matrix.stride() + column);
 }
 
 }  // namespace
 
-void gemm(ConstView a, ConstView b, View c, const GemmOptions& options, const Stream& stream) {
-  const int64_t m = c.shape[0], n = c.shape[1];
-  const Tiling tiles = tiling(m, n);
-  const int64_t across = (n + tiles.columns - 1) / tiles.columns;
-  const int64_t count = (m + tiles.rows - 1) / tiles.rows * across;
-  const TiledGemm product(a, b, c, options);
-  std::atomic<int64_t> next{0};
-  stream.threads().parallel_for(std::min<int64_t>(count, stream.threads().size()), [&](int64_t) {
-    Worker worker;
-    for (int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
-      const int64_t row = i / across * tiles.rows, column = i % across * tiles.columns;
-      product.tile({row, std::min(tiles.rows, m - row), column, std::min(tiles.columns, n - column)}, worker);
-    }
-  });
+bool onednn_multiplies_bf16() {
+  return Primitives::instance().multiply_bf16();
+}
+
+struct OneDnnTiles::Impl {
+  const Product& product;
+  dnnl::stream stream;
+  Tensor scratch;
+};
+
+OneDnnTiles::OneDnnTiles(const Product& product)
+    : impl_(new Impl{product, dnnl::stream(Primitives::instance().engine()), Tensor()}) {
+  keep_openmp_single();
+}
+
+OneDnnTiles::~OneDnnTiles() = default;
+
+void OneDnnTiles::multiply(const Tile& t) {
+  const auto& [a, b, c, options] = impl_->product;
+  const auto primitive = Primitives::instance().find(
+      {t.rows, t.columns, impl_->product.k(), a.stride(), b.stride(), c.stride(), c.type, options.transpose_a,
+       options.transpose_b, options.write == Write::accumulate});
+  const auto scratch_bytes = static_cast<int64_t>(primitive->scratchpad.get_size());
+  if (impl_->scratch.empty() || impl_->scratch.bytes() < scratch_bytes) {
+    impl_->scratch = Tensor(DType::u8, {std::max<int64_t>(scratch_bytes, 64)});
+  }
+  const auto argument = [](const memory::desc& description, const std::byte* data) {
+    return memory(description, Primitives::instance().engine(), const_cast<std::byte*>(data));
+  };
+  const auto* from_a = options.transpose_a ? element(a, 0, t.row) : element(a, t.row, 0);
+  const auto* from_b = options.transpose_b ? element(b, t.column, 0) : element(b, 0, t.column);
+  primitive->matmul.execute(impl_->stream,
+                            {{DNNL_ARG_SRC, argument(primitive->a, from_a)},
+                             {DNNL_ARG_WEIGHTS, argument(primitive->b, from_b)},
+                             {DNNL_ARG_DST, argument(primitive->c, element(c, t.row, t.column))},
+                             {DNNL_ARG_SCRATCHPAD, argument(primitive->scratchpad, impl_->scratch.data())}});
+  impl_->stream.wait();
 }
 
 }  // namespace gorgon::cpu

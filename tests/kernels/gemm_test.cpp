@@ -1,11 +1,13 @@
 #include "kernels/gemm.h"
 
 #include <cmath>
+#include <cstring>
 #include <random>
 #include <tuple>
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <hwy/targets.h>
 
 #include "kernels/error.h"
 
@@ -111,6 +113,41 @@ TEST(Gemm, SameBitsForAnyNumberOfThreads) {
     for (int64_t i = 0; i < first.elements(); ++i) {
       ASSERT_EQ(first.as<float>()[i], second.as<float>()[i]);
     }
+  }
+}
+
+// A token decoded alone must equal the same token in a prefill. Shapes of SmolLM2's layers and others; every
+// instruction set that the chip has.
+TEST(Gemm, RowsDoNotDependOnTheRowsBesideThemInF32) {
+  const Stream stream({}, 2);
+  struct Layer {
+    int64_t n, k;
+    bool transpose_b;
+  };
+  for (const Layer& layer : {Layer{960, 576, true},
+                             {576, 1536, true},
+                             {1000, 2048, true},
+                             {576, 4100, false},
+                             {33, 577, true},
+                             {1, 64, true}}) {
+    constexpr int64_t kRows = 300;
+    const Tensor a = random_matrix(DType::f32, kRows, layer.k, 1);
+    const Tensor b = layer.transpose_b ? random_matrix(DType::f32, layer.n, layer.k, 2)
+                                       : random_matrix(DType::f32, layer.k, layer.n, 2);
+    for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+      hwy::SetSupportedTargetsForTest(target);
+      Tensor whole(DType::f32, {kRows, layer.n});
+      gemm(a.view(), b.view(), whole.view(), {false, layer.transpose_b}, stream);
+      for (const int64_t m : {1, 2, 3, 7, 8, 9, 17, 64, 65, 257}) {
+        Tensor part(DType::f32, {m, layer.n});
+        gemm(a.view().rows(kRows - m, kRows), b.view(), part.view(), {false, layer.transpose_b}, stream);
+        ASSERT_EQ(std::memcmp(part.data(), whole.view().rows(kRows - m, kRows).data,
+                              static_cast<size_t>(part.bytes())),
+                  0)
+            << hwy::TargetName(target) << ": " << m << " rows of " << layer.n << " x " << layer.k;
+      }
+    }
+    hwy::SetSupportedTargetsForTest(0);
   }
 }
 
