@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/packing.h"
+#include "data/supervision.h"
+
+namespace gorgon {
+
+class ThreadPool;
+
+struct PrepareOptions {
+  std::vector<std::string> files;  // JSONL: paths or globs
+  int64_t max_seq_length = 2048;   // tokens
+  Packing packing = Packing::wrapped;
+  std::optional<bool> assistant_only_loss;  // unset: false for text, true for chats
+};
+
+// What became of the rows. Tokens are counted before clipping.
+struct PrepareReport {
+  struct Skipped {
+    int64_t rows = 0;
+    std::string first;  // FILE:LINE of the first one, and why where the template refused it
+  };
+  int64_t rows = 0;                        // lines that are not blank
+  std::map<std::string, Skipped> skipped;  // by reason: describe(SkipReason)
+  int64_t documents = 0;                   // rows that were used
+  int64_t tokens = 0, supervised_tokens = 0;
+  int64_t clipped_tokens = 0, clipped_documents = 0;  // packing none
+  int64_t sequences = 0;
+  int64_t empty_sequences = 0;  // sequences without any supervised token; they are kept
+};
+std::string to_text(const PrepareReport& report);  // a few lines for a terminal
+
+struct PreparedDataset {
+  Dataset dataset;
+  PrepareReport report;
+  std::string made_because;  // load_or_prepare: why it was made anew; "" when it was read
+};
+
+// bytes of the files read so far, and of all. May throw to stop.
+using PrepareProgress = std::function<void(int64_t done, int64_t total)>;
+
+// Reads, renders, tokenises, masks and packs. Files are streamed; documents are tokenised on the threads of
+// `pool` and stay in their order, so that the result does not depend on how many there are. chat_template may
+// be nullptr where the model has none. The attributes are those of dataset_identity, and the report. Throws
+// Error(data) for a file, line or field that is wrong, and where no row at all can be used.
+PreparedDataset prepare(const PrepareOptions& options, const Tokenizer& tokenizer,
+                        const ChatTemplate* chat_template, ThreadPool& pool,
+                        const PrepareProgress& progress = {});
+
+// What a prepared data set depends on: format, SHA-256 of data files, tokenizer and template, and the keys
+// that matter. Reads all files to sum them up.
+std::map<std::string, std::string> dataset_identity(const PrepareOptions& options,
+                                                    const Tokenizer& tokenizer);
+
+// Reads `path` when it holds what prepare() would make, else makes it and writes it there. A file that is no
+// data set of gorgon's is not overwritten: Error(data).
+PreparedDataset load_or_prepare(const std::filesystem::path& path, const PrepareOptions& options,
+                                const Tokenizer& tokenizer, const ChatTemplate* chat_template,
+                                ThreadPool& pool, const PrepareProgress& progress = {});
+
+}  // namespace gorgon
