@@ -1,7 +1,10 @@
 // Linked in place of the CUDA backend where it is not built: every call site stays free of #ifdef.
+#include "kernels/convert.h"
 #include "kernels/device.h"
 #include "kernels/error.h"
 #include "kernels/gemm.h"
+#include "kernels/resblock.h"
+#include "kernels/vocabulary_cross_entropy.h"
 
 namespace gorgon::cuda {
 
@@ -37,6 +40,32 @@ void synchronize(int, void*) {
 }
 
 void gemm(ConstView, ConstView, View, const GemmOptions&, const Stream&) {
+  not_built();
+}
+
+void cross_entropy_statistics(ConstView, ConstView, ConstView, int64_t, View, const CrossEntropyStatistics&,
+                              const Stream&) {
+  not_built();
+}
+void cross_entropy_hits(ConstView, ConstView, int64_t, const CrossEntropyStatistics&, View, const Stream&) {
+  not_built();
+}
+void cross_entropy_gradient(View, ConstView, int64_t, const CrossEntropyStatistics&, ConstView, View,
+                            const Stream&) {
+  not_built();
+}
+
+void resblock_forward(View, ConstView, ConstView, View, const Stream&) {
+  not_built();
+}
+void resblock_backward(ConstView, ConstView, View, View, Write, const Stream&) {
+  not_built();
+}
+
+void convert(ConstView, View, const Stream&) {
+  not_built();
+}
+void gather_rows(ConstView, ConstView, View, const Stream&) {
   not_built();
 }
 
