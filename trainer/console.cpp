@@ -1,0 +1,132 @@
+#include "trainer/console.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <spdlog/logger.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+namespace gorgon {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kRedraw = std::chrono::milliseconds(100);
+constexpr auto kPlainLine = std::chrono::seconds(10);
+
+std::shared_ptr<spdlog::logger> make_logger(std::FILE* stream) {
+  auto sink = std::make_shared<spdlog::sinks::stdout_sink_base<spdlog::details::console_nullmutex>>(stream);
+  auto logger = std::make_shared<spdlog::logger>("gorgon", std::move(sink));
+  logger->set_pattern("%H:%M:%S %l: %v");
+  logger->flush_on(spdlog::level::trace);
+  return logger;
+}
+
+}  // namespace
+
+Console::Console(std::FILE* stream)
+    : stream_(stream), terminal_(::isatty(::fileno(stream)) != 0), logger_(make_logger(stream)) {}
+
+Console::~Console() {
+  clear_progress();
+}
+
+void Console::info(std::string_view text) {
+  clear_progress();
+  logger_->info(text);
+}
+
+void Console::warn(std::string_view text) {
+  clear_progress();
+  logger_->warn(text);
+}
+
+int Console::width() const {
+  winsize size = {};
+  if (::ioctl(::fileno(stream_), TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
+  return size.ws_col;
+}
+
+void Console::clear_progress() {
+  if (drawn_.empty()) return;
+  std::fputs("\r\x1b[K", stream_);
+  std::fflush(stream_);
+  drawn_.clear();
+}
+
+void Console::progress(const std::string& line, bool is_last) {
+  const auto now = Clock::now();
+  const bool due =
+      is_last || now - last_ >= (terminal_ ? Clock::duration(kRedraw) : Clock::duration(kPlainLine));
+  if (!due) return;
+  last_ = now;
+  if (!terminal_) {
+    logger_->info(line);
+    return;
+  }
+  drawn_ = line;
+  std::fprintf(stream_, "\r\x1b[K%s", line.c_str());
+  if (is_last) {
+    std::fputc('\n', stream_);
+    drawn_.clear();
+  }
+  std::fflush(stream_);
+}
+
+Progress::Progress(Console& console, std::string label, int64_t total, int64_t already_done)
+    : console_(console),
+      label_(std::move(label)),
+      total_(total),
+      first_(already_done),
+      done_(already_done),
+      start_(Clock::now()) {}
+
+Progress::~Progress() {
+  if (done_ >= total_ && done_ > first_) {
+    const int width = console_.is_terminal() ? console_.width() : 200;
+    console_.progress(format_progress(label_, done_, total_, text_, 0, width), true);
+  }
+}
+
+void Progress::update(int64_t done, const std::string& text) {
+  done_ = done;
+  text_ = text;
+  if (done_ >= total_) return;  // the destructor draws the last one
+  const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+  const int64_t in_this_run = done_ - first_;
+  const double left = in_this_run > 0
+                          ? seconds / static_cast<double>(in_this_run) * static_cast<double>(total_ - done_)
+                          : NAN;
+  const int width = console_.is_terminal() ? console_.width() : 200;
+  console_.progress(format_progress(label_, done_, total_, text_, left, width), false);
+}
+
+std::string format_duration(double seconds) {
+  if (!std::isfinite(seconds)) return "?";
+  const auto whole = static_cast<int64_t>(std::llround(seconds));
+  if (whole < 60) return fmt::format("{}s", whole);
+  if (whole < 3600) return fmt::format("{}m{:02}s", whole / 60, whole % 60);
+  return fmt::format("{}h{:02}m", whole / 3600, whole % 3600 / 60);
+}
+
+std::string format_progress(const std::string& label, int64_t done, int64_t total, const std::string& text,
+                            double seconds_left, int width) {
+  const std::string head = fmt::format("{} {}/{}", label, done, total);
+  std::string tail = text;
+  if (done < total) tail += fmt::format("{}{} left", text.empty() ? "" : "  ", format_duration(seconds_left));
+  const int room =
+      width - 1 - static_cast<int>(head.size() + tail.size()) - 5;  // " [" "] " and the last column
+  std::string line = head + "  " + tail;
+  if (room >= 8) {
+    const int cells = std::min(room, 30);
+    const auto filled = static_cast<size_t>(total > 0 ? cells * done / total : 0);
+    line = head + " [" + std::string(filled, '=') + std::string(static_cast<size_t>(cells) - filled, ' ') +
+           "] " + tail;
+  }
+  return line.substr(0, static_cast<size_t>(std::max(width - 1, 1)));
+}
+
+}  // namespace gorgon

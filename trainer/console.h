@@ -1,0 +1,69 @@
+#pragma once
+
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace spdlog {
+class logger;
+}
+
+namespace gorgon {
+
+// What a person sees on stderr: log lines, and the progress of long work as a bar on a terminal, as a plain
+// line every ten seconds elsewhere. Results go to stdout and not through here.
+class Console {
+ public:
+  explicit Console(std::FILE* stream = stderr);
+  ~Console();
+  Console(const Console&) = delete;
+  Console& operator=(const Console&) = delete;
+
+  void info(std::string_view text);
+  void warn(std::string_view text);
+
+  bool is_terminal() const { return terminal_; }
+  int width() const;  // columns of the terminal; 80 where that is unknown
+
+  // Draws `line` in place of the last one (terminals), or logs it when the last one is ten seconds old. Lines
+  // wider than the terminal are cut.
+  void progress(const std::string& line, bool is_last);
+
+ private:
+  void clear_progress();
+
+  std::FILE* stream_;
+  bool terminal_;
+  std::shared_ptr<spdlog::logger> logger_;
+  std::string drawn_;  // the line on the terminal
+  std::chrono::steady_clock::time_point last_;
+};
+
+// Progress of `total` pieces of work that began with the object's life.
+class Progress {
+ public:
+  Progress(Console& console, std::string label, int64_t total, int64_t already_done = 0);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  // `text`: what else to show ("loss 3.214  812 rows/s").
+  void update(int64_t done, const std::string& text);
+
+ private:
+  Console& console_;
+  std::string label_;
+  int64_t total_, first_, done_;
+  std::string text_;
+  std::chrono::steady_clock::time_point start_;
+};
+
+// "42s", "3m12s", "2h05m".
+std::string format_duration(double seconds);
+// "  12/276 [=====>      ] loss 3.2  3m12s left", at most `width` columns.
+std::string format_progress(const std::string& label, int64_t done, int64_t total, const std::string& text,
+                            double seconds_left, int width);
+
+}  // namespace gorgon

@@ -1,0 +1,361 @@
+#include <algorithm>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "kernels/error.h"
+#include "trainer/config_field.h"
+
+// The field list: every key once, in the order in which configs/README.md shows them.
+
+namespace gorgon {
+namespace {
+
+using namespace config_field;
+
+std::string yaml_list(const std::vector<std::string>& items) {
+  return fmt::format("[{}]", fmt::join(items, ", "));
+}
+
+ConfigField train_paths() {
+  const std::string name = "train_dataset_path";
+  return {name,
+          {},
+          "path, glob or list of them",
+          "training data: JSONL of chats (`messages`), of `text`, or of `input_ids` with `labels`; required",
+          false,  // the data is compared by its content
+          [=](RunConfig& config, const YamlValue& value) {
+            config.train_dataset_path.clear();
+            if (value.kind != YamlValue::Kind::list) {
+              config.train_dataset_path.push_back(config_text(value, name));
+              return;
+            }
+            for (const YamlValue& item : value.items)
+              config.train_dataset_path.push_back(config_text(item, name));
+            if (value.items.empty()) config_fail(value, name, "at least one path");
+          },
+          [](const RunConfig& config) {
+            std::vector<std::string> items;
+            for (const std::string& path : config.train_dataset_path) items.push_back(yaml_text(path));
+            return yaml_list(items);
+          }};
+}
+
+void parse_eval_paths(RunConfig& config, const YamlValue& value, const std::string& name) {
+  std::vector<NamedPath> paths;
+  const auto add = [&](const std::string& label, const YamlValue& item) {
+    const bool taken =
+        std::any_of(paths.begin(), paths.end(), [&](const NamedPath& p) { return p.name == label; });
+    if (taken) config_fail(item, name, "files with different names", "use a map, `NAME: path`, to name them");
+    paths.push_back({label, config_text(item, name)});
+  };
+  if (value.kind == YamlValue::Kind::map) {
+    for (const auto& [label, item] : value.entries) add(label, item);
+  } else if (value.kind == YamlValue::Kind::list) {
+    for (const YamlValue& item : value.items) {
+      add(std::filesystem::path(config_text(item, name)).stem().string(), item);
+    }
+  } else {
+    add("eval", value);
+  }
+  config.eval_dataset_path = std::move(paths);
+}
+
+ConfigField eval_paths() {
+  const std::string name = "eval_dataset_path";
+  return {name,
+          {},
+          "path, list, or map of name to path",
+          "held-out data; a list or map gives one set of metrics per file",
+          false,
+          [=](RunConfig& config, const YamlValue& value) { parse_eval_paths(config, value, name); },
+          [](const RunConfig& config) {
+            std::vector<std::string> items;
+            for (const NamedPath& file : config.eval_dataset_path) {
+              items.push_back(yaml_text(file.name) + ": " + yaml_text(file.path));
+            }
+            return items.empty() ? std::string() : fmt::format("{{{}}}", fmt::join(items, ", "));
+          }};
+}
+
+ConfigField assistant_only_loss() {
+  const std::string name = "assistant_only_loss";
+  return {name,
+          {},
+          "bool or auto",
+          "supervise answers only, their end-of-turn token included; auto: true for chats, false for `text`",
+          true,
+          [=](RunConfig& config, const YamlValue& value) {
+            config.assistant_only_loss = config_choice(value, name, {"auto", "true", "false"});
+          },
+          [](const RunConfig& config) { return config.assistant_only_loss; }};
+}
+
+ConfigField lr_multiplier() {
+  const std::string name = "medusa_lr_multiplier";
+  return {name,
+          {},
+          "float or list of one per head, 0 to 1000",
+          "factor of the learning rate of heads",
+          true,
+          [=](RunConfig& config, const YamlValue& value) {
+            config.medusa_lr_multiplier.clear();
+            if (value.kind != YamlValue::Kind::list) {
+              config.medusa_lr_multiplier.push_back(config_float(value, name, 0, 1000));
+              return;
+            }
+            for (const YamlValue& item : value.items) {
+              config.medusa_lr_multiplier.push_back(config_float(item, name, 0, 1000));
+            }
+          },
+          [](const RunConfig& config) {
+            std::vector<std::string> items;
+            for (const double factor : config.medusa_lr_multiplier) items.push_back(yaml_float(factor));
+            return items.size() == 1 ? items[0] : yaml_list(items);
+          }};
+}
+
+ConfigField train_only_medusa_heads() {
+  const std::string name = "train_only_medusa_heads";
+  return {name,
+          {},
+          "true",
+          "the backbone stays frozen (Medusa-1); false is refused",
+          true,
+          [=](RunConfig& config, const YamlValue& value) {
+            config.train_only_medusa_heads = config_bool(value, name);
+            if (!config.train_only_medusa_heads) {
+              config_fail(value, name, "true", "gorgon trains Medusa-1: the backbone stays as it is");
+            }
+          },
+          [](const RunConfig&) { return std::string("true"); }};
+}
+
+ConfigField bf16() {
+  const std::string name = "bf16";
+  return {name,
+          {"torch_dtype", "dtype"},
+          "bool (also bfloat16, float32)",
+          "weights, states and gradients in bf16; false: all in f32",
+          true,
+          [=](RunConfig& config, const YamlValue& value) {
+            const std::string word = config_choice(
+                value, name,
+                {"true", "false", "bfloat16", "bf16", "float32", "f32", "torch.bfloat16", "torch.float32"});
+            config.bf16 = word == "true" || word.find("bf") != std::string::npos;
+          },
+          [](const RunConfig& config) { return std::string(config.bf16 ? "true" : "false"); }};
+}
+
+ConfigField device() {
+  const std::string name = "device";
+  return {name,
+          {},
+          "auto, cpu, cuda",
+          "where to compute; auto takes a GPU where the program was built for one and one is there",
+          true,
+          [=](RunConfig& config, const YamlValue& value) {
+            config.device = config_choice(value, name, {"auto", "cpu", "cuda"});
+          },
+          [](const RunConfig& config) { return config.device; }};
+}
+
+Choices<Strategy> strategies() {
+  return {{"no", Strategy::no}, {"steps", Strategy::steps}, {"epoch", Strategy::epoch}};
+}
+
+using Fields = std::vector<ConfigField>;
+
+void add_data_fields(Fields& f) {
+  f.push_back(text(
+      {"model_path",
+       {"model_name_or_path"},
+       "the frozen model: a GGUF file or a Hugging Face directory; required",
+       false},
+      "path", [](auto& c) -> auto& { return c.model_path; }));
+  f.push_back(train_paths());
+  f.push_back(eval_paths());
+  f.push_back(text(
+      {"output_dir", {}, "run directory: checkpoints, metrics, trained heads; required", false}, "path",
+      [](auto& c) -> auto& { return c.output_dir; }));
+  f.push_back(integer(
+      {"max_seq_length", {"max_seq_len", "max_length"}, "tokens per sequence"}, 2, 1 << 20,
+      [](auto& c) -> auto& { return c.max_seq_length; }));
+  f.push_back(boolean(
+      {"packing", {}, "documents run on into full sequences; false: one document a sequence"},
+      [](auto& c) -> auto& { return c.packing; }));
+  f.push_back(choice<std::string>(
+      {"packing_strategy", {}, "wrapped: documents continue in the next sequence"}, {{"wrapped", "wrapped"}},
+      [](auto& c) -> auto& { return c.packing_strategy; }));
+  f.push_back(assistant_only_loss());
+}
+
+void add_head_fields(Fields& f) {
+  f.push_back(integer(
+      {"medusa_num_heads", {}, "heads K; head k predicts the token k + 1 places ahead"}, 1, 32,
+      [](auto& c) -> auto& { return c.heads.num_heads; }));
+  f.push_back(integer(
+      {"medusa_num_layers", {}, "ResBlocks per head L"}, 1, 16,
+      [](auto& c) -> auto& { return c.heads.num_layers; }));
+  f.push_back(choice<std::string>(
+      {"medusa_head_linear", {}, "own: every head trains a Linear of its own over the vocabulary"},
+      {{"own", "own"}}, [](auto& c) -> auto& { return c.medusa_head_linear; }));
+  f.push_back(number(
+      {"medusa_heads_coefficient", {}, "factor of every head's loss"}, 0, 1000,
+      [](auto& c) -> auto& { return c.loss.heads_coefficient; }));
+  f.push_back(number(
+      {"medusa_decay_coefficient", {}, "head k's loss counts times this to the power k"}, 0, 1000,
+      [](auto& c) -> auto& { return c.loss.decay_coefficient; }));
+  f.push_back(choice<MedusaScheduler>(
+      {"medusa_scheduler", {}, "how the heads' loss grows over the run"},
+      {{"constant", MedusaScheduler::constant},
+       {"linear", MedusaScheduler::linear},
+       {"sine", MedusaScheduler::sine}},
+      [](auto& c) -> auto& { return c.loss.scheduler; }));
+  f.push_back(lr_multiplier());
+  f.push_back(train_only_medusa_heads());
+}
+
+void add_length_fields(Fields& f) {
+  f.push_back(number(
+      {"num_train_epochs", {}, "passes over the data, fractions allowed"}, 0, 1e6,
+      [](auto& c) -> auto& { return c.num_train_epochs; }));
+  f.push_back(integer(
+      {"max_steps", {}, "optimizer steps; wins over num_train_epochs when > 0"}, -1, kManySteps,
+      [](auto& c) -> auto& { return c.max_steps; }));
+  f.push_back(integer(
+      {"per_device_train_batch_size", {}, "sequences that go through the backbone together"}, 1, 65536,
+      [](auto& c) -> auto& { return c.per_device_train_batch_size; }));
+  f.push_back(integer(
+      {"per_device_eval_batch_size", {}, "sequences that are evaluated together", false}, 1, 65536,
+      [](auto& c) -> auto& { return c.per_device_eval_batch_size; }));
+  f.push_back(integer(
+      {"gradient_accumulation_steps", {}, "backbone batches per optimizer step"}, 1, 1 << 20,
+      [](auto& c) -> auto& { return c.gradient_accumulation_steps; }));
+  f.push_back(integer(
+      {"global_batch_size",
+       {},
+       "sequences per optimizer step; 0: per_device_train_batch_size x gradient_accumulation_steps"},
+      0, 1 << 24, [](auto& c) -> auto& { return c.global_batch_size; }));
+  f.push_back(boolean(
+      {"shuffle", {}, "a new order of the sequences every epoch; false: file order"},
+      [](auto& c) -> auto& { return c.shuffle; }));
+  f.push_back(integer(
+      {"seed", {}, "of the order of sequences and of stochastic rounding"}, 0,
+      std::numeric_limits<int64_t>::max(), [](auto& c) -> auto& { return c.seed; }));
+}
+
+void add_optimizer_fields(Fields& f) {
+  f.push_back(number(
+      {"learning_rate", {}, "peak learning rate"}, 0, 10,
+      [](auto& c) -> auto& { return c.lr.learning_rate; }));
+  f.push_back(choice<LrScheduler>(
+      {"lr_scheduler_type", {}, "schedule of the learning rate, as in Hugging Face"},
+      {{"constant", LrScheduler::constant},
+       {"constant_with_warmup", LrScheduler::constant_with_warmup},
+       {"linear", LrScheduler::linear},
+       {"cosine", LrScheduler::cosine},
+       {"cosine_with_min_lr", LrScheduler::cosine_with_min_lr}},
+      [](auto& c) -> auto& { return c.lr.scheduler; }));
+  f.push_back(number(
+      {"min_lr_rate", {}, "where cosine_with_min_lr ends, as a share of learning_rate"}, 0, 1,
+      [](auto& c) -> auto& { return c.lr.min_lr_rate; }));
+  f.push_back(number(
+      {"warmup_ratio", {}, "share of the steps over which the learning rate rises from 0"}, 0, 1,
+      [](auto& c) -> auto& { return c.lr.warmup_ratio; }));
+  f.push_back(integer(
+      {"warmup_steps", {}, "the same in steps; wins when > 0"}, 0, kManySteps,
+      [](auto& c) -> auto& { return c.lr.warmup_steps; }));
+  f.push_back(choice<bool>(
+      {"optim", {}, "AdamW with 8-bit or 32-bit moments"},
+      {{"adamw_8bit", true},
+       {"adamw_bnb_8bit", true},
+       {"adamw", false},
+       {"adamw_torch", false},
+       {"adamw_torch_fused", false}},
+      [](auto& c) -> auto& { return c.optimizer.eight_bit; }));
+  f.push_back(number(
+      {"adam_beta1", {}, "decay of the first moment"}, 0, 0.999999,
+      [](auto& c) -> auto& { return c.optimizer.beta1; }));
+  f.push_back(number(
+      {"adam_beta2", {}, "decay of the second moment"}, 0, 0.999999,
+      [](auto& c) -> auto& { return c.optimizer.beta2; }));
+  f.push_back(number(
+      {"adam_epsilon", {}, "added to the denominator"}, 0, 1,
+      [](auto& c) -> auto& { return c.optimizer.epsilon; }));
+  f.push_back(number(
+      {"weight_decay", {}, "decoupled; leaves out biases"}, 0, 10,
+      [](auto& c) -> auto& { return c.optimizer.weight_decay; }));
+  f.push_back(number(
+      {"max_grad_norm", {}, "gradients are scaled down to this global norm; 0: off"}, 0, 1e9,
+      [](auto& c) -> auto& { return c.optimizer.max_grad_norm; }));
+  f.push_back(choice<bool>(
+      {"master_weights", {}, "f32: bf16 weights keep an f32 copy; none: stochastic rounding"},
+      {{"none", false}, {"f32", true}}, [](auto& c) -> auto& { return c.optimizer.f32_master_weights; }));
+  f.push_back(bf16());
+  f.push_back(boolean(
+      {"tf32", {}, "f32 matrix products in tf32 on a GPU; no effect on a CPU"},
+      [](auto& c) -> auto& { return c.tf32; }));
+}
+
+void add_report_fields(Fields& f) {
+  f.push_back(integer(
+      {"logging_steps",
+       {},
+       "optimizer steps between log lines and TensorBoard points; 0: off; "
+       "metrics.jsonl always has every step",
+       false},
+      0, kManySteps, [](auto& c) -> auto& { return c.logging_steps; }));
+  f.push_back(integer(
+      {"eval_steps", {}, "optimizer steps between evaluations; 0: off", false}, 0, kManySteps,
+      [](auto& c) -> auto& { return c.eval_steps; }));
+  f.push_back(integer(
+      {"save_steps", {}, "optimizer steps between checkpoints; 0: one at the end", false}, 0, kManySteps,
+      [](auto& c) -> auto& { return c.save_steps; }));
+  f.push_back(choice<Strategy>(
+      {"logging_strategy", {}, "when logging_steps counts, or every epoch", false}, strategies(),
+      [](auto& c) -> auto& { return c.logging_strategy; }));
+  f.push_back(choice<Strategy>(
+      {"eval_strategy", {"evaluation_strategy"}, "when to evaluate: by eval_steps or every epoch", false},
+      strategies(), [](auto& c) -> auto& { return c.eval_strategy; }));
+  f.push_back(choice<Strategy>(
+      {"save_strategy", {}, "when to save: by save_steps or every epoch; no: no checkpoint at all", false},
+      strategies(), [](auto& c) -> auto& { return c.save_strategy; }));
+  f.push_back(integer(
+      {"save_total_limit", {}, "checkpoints kept; the best and the two newest always stay; 0: all", false}, 0,
+      1 << 20, [](auto& c) -> auto& { return c.save_total_limit; }));
+  f.push_back(text(
+      {"metric_for_best_model",
+       {},
+       "smaller is better; with several evaluation files eval_loss is the first's",
+       false},
+      "eval_loss or eval_NAME_loss", [](auto& c) -> auto& { return c.metric_for_best_model; }));
+  f.push_back(boolean(
+      {"load_best_model_at_end", {}, "export the best checkpoint's heads instead of the last step's", false},
+      [](auto& c) -> auto& { return c.load_best_model_at_end; }));
+  f.push_back(integer(
+      {"early_stopping_patience", {}, "evaluations without a better metric that end the run; 0: off", false},
+      0, 1 << 20, [](auto& c) -> auto& { return c.early_stopping_patience; }));
+  f.push_back(choice<ReportTo>(
+      {"report_to", {}, "event files beside metrics.jsonl", false},
+      {{"tensorboard", ReportTo::tensorboard}, {"none", ReportTo::none}},
+      [](auto& c) -> auto& { return c.report_to; }));
+  f.push_back(device());
+}
+
+}  // namespace
+
+const std::vector<ConfigField>& config_fields() {
+  static const std::vector<ConfigField> fields = [] {
+    Fields f;
+    add_data_fields(f);
+    add_head_fields(f);
+    add_length_fields(f);
+    add_optimizer_fields(f);
+    add_report_fields(f);
+    return f;
+  }();
+  return fields;
+}
+
+}  // namespace gorgon

@@ -1,0 +1,137 @@
+#include "trainer/run_directory.h"
+
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "data/file.h"
+#include "kernels/error.h"
+#include "trainer/checkpoint.h"
+#include "trainer/reports.h"
+
+namespace gorgon {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kLock = ".lock";
+
+// Files of a run at the top of its directory, but for checkpoints.
+const std::vector<std::string>& run_files() {
+  static const std::vector<std::string> names = {"config.yaml", kMetricsFile, kEventFile,
+                                                 "medusa_heads.safetensors", "config.json"};
+  return names;
+}
+
+bool is_checkpoint_name(const std::string& name) {
+  return name.starts_with("checkpoint-") || name.starts_with(".checkpoint-");
+}
+
+bool is_own(const std::string& name) {
+  for (const std::string& file : run_files()) {
+    if (name == file || name.starts_with("." + file + ".tmp-")) return true;
+  }
+  return is_checkpoint_name(name) || name == "prepared" || name == kLock;
+}
+
+std::string owner_text() {
+  char host[256] = {};
+  ::gethostname(host, sizeof host - 1);
+  return "process " + std::to_string(::getpid()) + " on " + host;
+}
+
+// Opens and locks `path`; -1 when another process holds it. The file may be removed by its last owner between
+// the two calls: then what was locked is no longer what lies there, and it is tried again.
+int open_locked(const fs::path& path) {
+  for (;;) {
+    const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (descriptor < 0) {
+      fail(ExitCode::resource, {path.parent_path().string(), "", "a directory that can be written",
+                                std::strerror(errno), "choose another output_dir"});
+    }
+    if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+      ::close(descriptor);
+      return -1;
+    }
+    struct stat locked = {}, there = {};
+    if (::fstat(descriptor, &locked) == 0 && ::stat(path.c_str(), &there) == 0 &&
+        locked.st_ino == there.st_ino) {
+      return descriptor;
+    }
+    ::close(descriptor);
+  }
+}
+
+fs::path first_missing(const fs::path& path) {
+  fs::path missing;
+  for (fs::path at = fs::absolute(path).lexically_normal(); !fs::exists(at) && at.has_relative_path();
+       at = at.parent_path()) {
+    missing = at;
+  }
+  return missing;
+}
+
+}  // namespace
+
+RunDirectory::RunDirectory(const fs::path& path) : path_(path) {
+  first_created_ = first_missing(path_);
+  std::error_code error;
+  fs::create_directories(path_, error);
+  if (error || !fs::is_directory(path_)) {
+    fail(ExitCode::resource, {path_.string(), "", "a directory that can be written",
+                              error ? error.message() : "a file", "choose another output_dir"});
+  }
+  lock_ = open_locked(path_ / kLock);
+  if (lock_ < 0) {
+    const std::string owner = read_text(path_ / kLock, ExitCode::resource);
+    fail(ExitCode::resource, {path_.string(), "", "a run directory that is free", "one in use by " + owner,
+                              "wait for it or choose another output_dir"});
+  }
+  const std::string owner = owner_text();
+  fs::resize_file(path_ / kLock, 0);  // a killed owner's text
+  write_all(lock_, owner.data(), owner.size(), path_ / kLock);
+}
+
+RunDirectory::~RunDirectory() {
+  if (lock_ < 0) return;
+  ::unlink((path_ / kLock).c_str());
+  ::close(lock_);
+  if (first_created_.empty()) return;
+  std::error_code ignored;
+  fs::remove(prepared(), ignored);  // removes a directory only when it is empty, as do those below
+  for (fs::path at = fs::absolute(path_).lexically_normal();; at = at.parent_path()) {
+    if (!fs::remove(at, ignored) || at == first_created_) return;
+  }
+}
+
+bool RunDirectory::holds_run() const {
+  for (const std::string& file : run_files()) {
+    if (fs::exists(path_ / file)) return true;
+  }
+  return !list_checkpoints(path_).empty();
+}
+
+void RunDirectory::refuse_foreign_files() const {
+  for (const auto& entry : fs::directory_iterator(path_)) {
+    const std::string name = entry.path().filename().string();
+    if (is_own(name)) continue;
+    fail(ExitCode::config, {path_.string(), "output_dir", "an empty directory, or a run of gorgon",
+                            quote_value(name) + " in it", "choose another output_dir or add --force"});
+  }
+}
+
+void RunDirectory::clear() {
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(path_)) {
+    const std::string name = entry.path().filename().string();
+    if (is_own(name) && name != "prepared" && name != kLock) found.push_back(entry.path());
+  }
+  for (const fs::path& path : found) fs::remove_all(path);
+}
+
+}  // namespace gorgon

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace gorgon {
+
+// The directory of a run, held by one process at a time. Making one creates the directory where it is missing
+// and takes its lock: Error(resource) when it cannot be written or another process holds it (named). What was
+// created here and is still empty at the end is removed again, so that a refused run leaves nothing behind.
+class RunDirectory {
+ public:
+  explicit RunDirectory(const std::filesystem::path& path);
+  ~RunDirectory();
+  RunDirectory(const RunDirectory&) = delete;
+  RunDirectory& operator=(const RunDirectory&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path prepared() const { return path_ / "prepared"; }
+
+  // Whether an earlier run left anything here (config.yaml, checkpoints, metrics or heads).
+  bool holds_run() const;
+  // Throws Error(config) when something lies here that is not gorgon's.
+  void refuse_foreign_files() const;
+  // Removes an earlier run; prepared data and foreign files stay.
+  void clear();
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path first_created_;  // the topmost directory that was made here; empty = none
+  int lock_ = -1;
+};
+
+}  // namespace gorgon

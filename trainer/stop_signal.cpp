@@ -1,0 +1,50 @@
+#include "trainer/stop_signal.h"
+
+#include <atomic>
+#include <csignal>
+
+#include "kernels/error.h"
+
+namespace gorgon {
+namespace {
+
+// A signal handler can reach nothing but static storage.
+std::atomic<int> g_signal{0};
+std::atomic<bool> g_in_use{false};
+struct sigaction g_before_term = {}, g_before_int = {};
+
+static_assert(std::atomic<int>::is_always_lock_free, "a handler may only touch lock-free atomics");
+
+extern "C" void remember_signal(int signal) {
+  g_signal.store(signal);
+}
+
+}  // namespace
+
+StopSignal::StopSignal() {
+  require(!g_in_use.exchange(true), "StopSignal", "there is one already");
+  g_signal.store(0);
+  struct sigaction action = {};
+  action.sa_handler = remember_signal;
+  action.sa_flags = SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGTERM, &action, &g_before_term);
+  sigaction(SIGINT, &action, &g_before_int);
+}
+
+StopSignal::~StopSignal() {
+  sigaction(SIGTERM, &g_before_term, nullptr);
+  sigaction(SIGINT, &g_before_int, nullptr);
+  g_in_use.store(false);
+}
+
+bool StopSignal::requested() const {
+  return g_signal.load() != 0;
+}
+
+const char* StopSignal::name() const {
+  const int signal = g_signal.load();
+  return signal == SIGTERM ? "SIGTERM" : signal == SIGINT ? "SIGINT" : "";
+}
+
+}  // namespace gorgon
