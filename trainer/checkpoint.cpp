@@ -141,6 +141,7 @@ std::string to_json(const TrainingState& state) {
                      {"seed", std::to_string(state.seed)},
                      {"best_metric", state.best_metric},
                      {"best_step", state.best_step},
+                     {"evaluated_step", state.evaluated_step},
                      {"stale_evaluations", state.stale_evaluations},
                      {"nonfinite_steps", state.nonfinite_steps},
                      {"stopped_early", state.stopped_early ? 1 : 0},
@@ -171,6 +172,7 @@ TrainingState parse_training_state(const std::string& text, const std::string& f
   state.seed = unsigned_text("seed");
   state.best_metric = json_number(json, "best_metric", options);
   state.best_step = integer("best_step");
+  state.evaluated_step = integer("evaluated_step");
   state.stale_evaluations = integer("stale_evaluations");
   state.nonfinite_steps = integer("nonfinite_steps");
   state.stopped_early = integer("stopped_early") != 0;

@@ -22,7 +22,8 @@ struct TrainingState {
   uint64_t seed = 0;              // stochastic rounding is a function of (seed, parameter, element, step)
   double best_metric = 0;         // valid when best_step > 0
   int64_t best_step = 0;          // step of the evaluation with the best metric; 0 = none yet
-  int64_t stale_evaluations = 0;  // evaluations since then
+  int64_t evaluated_step = 0;     // step of the last evaluation
+  int64_t stale_evaluations = 0;  // evaluations since the best one
   int64_t nonfinite_steps = 0;    // skipped steps in a row
   bool stopped_early = false;
   int64_t metrics_bytes = 0, event_bytes = 0;  // of the files of Reports

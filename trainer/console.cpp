@@ -31,16 +31,16 @@ Console::Console(std::FILE* stream)
     : stream_(stream), terminal_(::isatty(::fileno(stream)) != 0), logger_(make_logger(stream)) {}
 
 Console::~Console() {
-  clear_progress();
+  end_progress();
 }
 
 void Console::info(std::string_view text) {
-  clear_progress();
+  end_progress();
   logger_->info(text);
 }
 
 void Console::warn(std::string_view text) {
-  clear_progress();
+  end_progress();
   logger_->warn(text);
 }
 
@@ -50,7 +50,7 @@ int Console::width() const {
   return size.ws_col;
 }
 
-void Console::clear_progress() {
+void Console::end_progress() {
   if (drawn_.empty()) return;
   std::fputs("\r\x1b[K", stream_);
   std::fflush(stream_);

@@ -30,10 +30,9 @@ class Console {
   // Draws `line` in place of the last one (terminals), or logs it when the last one is ten seconds old. Lines
   // wider than the terminal are cut.
   void progress(const std::string& line, bool is_last);
+  void end_progress();  // takes the bar off the terminal
 
  private:
-  void clear_progress();
-
   std::FILE* stream_;
   bool terminal_;
   std::shared_ptr<spdlog::logger> logger_;

@@ -13,6 +13,10 @@ namespace {
 
 using OrderedJson = nlohmann::ordered_json;
 
+double tokens_per_second(const StepRecord& record) {
+  return record.seconds > 0 ? static_cast<double>(record.tokens) / record.seconds : 0;
+}
+
 double now() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
@@ -57,7 +61,7 @@ std::string metrics_line(const StepRecord& record) {
   line["lr"] = record.result.lr;
   line["rows"] = record.rows;
   line["tokens"] = record.tokens;
-  line["tokens_per_s"] = record.tokens_per_s;
+  line["tokens_per_s"] = tokens_per_second(record);
   if (record.result.skipped) line["skipped_head"] = record.result.skipped_head + 1;
   return line.dump() + "\n";
 }
@@ -95,7 +99,7 @@ void Reports::step_scalars(const StepRecord& record) {
   add("train/grad_norm", record.result.grad_norm);
   add("train/learning_rate", record.result.lr);
   add("train/epoch", record.epoch);
-  add("train/tokens_per_s", record.tokens_per_s);
+  add("train/tokens_per_s", tokens_per_second(record));
   for (size_t k = 0; k < record.result.heads.size(); ++k) {
     add(head_tag("train", k, "loss"), mean_cross_entropy(record.result.heads[k]));
     add(head_tag("train", k, "top1"), top_accuracy(record.result.heads[k], 1));

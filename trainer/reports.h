@@ -17,7 +17,7 @@ struct StepRecord {
   StepResult result;
   int64_t rows = 0;    // P
   int64_t tokens = 0;  // in the step's sequences
-  double tokens_per_s = 0;
+  double seconds = 0;  // the step's own time
 };
 
 // One evaluation of one data file.

@@ -189,12 +189,9 @@ void Reader::check_best_model(const std::string& file) const {
     contradict(file, "early_stopping_patience", "eval_steps", remedy);
   if (!c.load_best_model_at_end) return;
   if (!evaluates) contradict(file, "load_best_model_at_end", "eval_steps", remedy);
-  if (c.save_strategy != c.eval_strategy) {
-    contradict(file, "save_strategy", "eval_strategy", "load_best_model_at_end needs both alike");
+  if (c.save_strategy == Strategy::no) {
+    contradict(file, "load_best_model_at_end", "save_strategy", "the best heads come from a checkpoint");
   }
-  const bool aligned =
-      c.save_strategy == Strategy::epoch || (c.save_steps > 0 && c.save_steps % c.eval_steps == 0);
-  if (!aligned) contradict(file, "save_steps", "eval_steps", "load_best_model_at_end needs a multiple of it");
 }
 
 void Reader::note_recipe() {

@@ -1,0 +1,138 @@
+#include "trainer/command_line.h"
+
+#include <cstdio>
+#include <functional>
+#include <new>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "kernels/error.h"
+#include "trainer/commands.h"
+
+namespace gorgon {
+namespace {
+
+// The command line: options write into these, the command picked calls `run`.
+struct Arguments {
+  PrepareArguments prepare;
+  TrainArguments train;
+  EvalArguments eval;
+  std::function<int(Console&)> run;
+};
+
+constexpr const char* kSetHelp = "KEY=VALUE over the file's value, again for more keys";
+
+CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& what,
+                      const std::string& footer) {
+  CLI::App* command = app.add_subcommand(name, what);
+  command->footer(footer);
+  return command;
+}
+
+void add_prepare(CLI::App& app, Arguments& arguments) {
+  PrepareArguments& a = arguments.prepare;
+  CLI::App* command =
+      add_command(app, "prepare", "Turn text into token sequences (train does it where it is missing)",
+                  "Example:\n  gorgon prepare configs/quickstart.yaml --preview 2");
+  command->add_option("CONFIG", a.config, "YAML file; configs/README.md lists its keys")->required();
+  command->add_option("--set", a.overrides, kSetHelp)->allow_extra_args(false);
+  command->add_option("--preview", a.preview, "show N documents: what is supervised, masked and clipped")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--dataset", a.dataset, "file to write instead of OUTPUT_DIR/prepared/dataset.h5");
+  command->callback([&arguments] {
+    arguments.run = [&arguments](Console& console) { return prepare_command(arguments.prepare, console); };
+  });
+}
+
+void add_train(CLI::App& app, Arguments& arguments) {
+  TrainArguments& a = arguments.train;
+  CLI::App* command =
+      add_command(app, "train", "Train Medusa heads; goes on where an interrupted run stopped",
+                  "Example:\n  gorgon train configs/quickstart.yaml --set learning_rate=2e-3 --set "
+                  "output_dir=runs/lr2e-3");
+  command->add_option("CONFIG", a.config, "YAML file; configs/README.md lists its keys")->required();
+  command->add_option("--set", a.overrides, kSetHelp)->allow_extra_args(false);
+  command->add_option("--dataset", a.dataset, "prepared file instead of OUTPUT_DIR/prepared/dataset.h5");
+  command
+      ->add_option("--resume", a.resume,
+                   "auto: go on when OUTPUT_DIR holds this run; never; or the PATH of a checkpoint")
+      ->capture_default_str();
+  command->add_flag("--force", a.force, "remove an earlier run from OUTPUT_DIR and start over");
+  command->callback([&arguments] {
+    arguments.run = [&arguments](Console& console) { return train_command(arguments.train, console); };
+  });
+}
+
+void add_eval(CLI::App& app, Arguments& arguments) {
+  EvalArguments& a = arguments.eval;
+  CLI::App* command =
+      add_command(app, "eval", "Loss and top-1 to top-5 accuracy of every head on a data file",
+                  "Example:\n  gorgon eval runs/quickstart --data runs/quickstart-data/test.jsonl");
+  command->add_option("RUN", a.run, "run directory or checkpoint")->required();
+  command->add_option("--data", a.data, "JSONL file or glob, again for more")
+      ->required()
+      ->allow_extra_args(false);
+  command->add_option("--model", a.model, "the frozen model, where it is not at the run's model_path");
+  command->add_option("--limit", a.limit, "sequences to evaluate")->check(CLI::PositiveNumber);
+  command->add_option("--output", a.output, "JSON file to write");
+  command->callback([&arguments] {
+    arguments.run = [&arguments](Console& console) { return eval_command(arguments.eval, console); };
+  });
+}
+
+void add_keys(CLI::App& app, Arguments& arguments) {
+  CLI::App* command = add_command(app, "keys", "Print the table of all configuration keys (Markdown)",
+                                  "Example:\n  gorgon keys");
+  command->callback([&arguments] { arguments.run = [](Console&) { return keys_command(); }; });
+}
+
+int report_error(Console& console, const std::string& message, ExitCode code) {
+  console.end_progress();
+  std::fprintf(stderr, "error: %s\n", message.c_str());
+  return static_cast<int>(code);
+}
+
+// Runs what was parsed; every exception ends here.
+int run(const std::function<int(Console&)>& command) {
+  Console console;
+  try {
+    return command(console);
+  } catch (const Error& error) {
+    return report_error(console, error.what(), error.code());
+  } catch (const std::bad_alloc&) {
+    return report_error(
+        console, "out of memory; lower per_device_train_batch_size, max_seq_length or medusa_num_heads",
+        ExitCode::resource);
+  } catch (const std::filesystem::filesystem_error& error) {
+    return report_error(console, error.path1().string() + ": " + error.code().message(), ExitCode::resource);
+  } catch (const std::exception& error) {
+    return report_error(console, std::string(error.what()) + "; this is a defect of gorgon, please report it",
+                        ExitCode::internal);
+  }
+}
+
+}  // namespace
+
+int run_command_line(int argc, const char* const* argv) {
+  Arguments arguments;
+  CLI::App app("Gorgon trains Medusa heads for a frozen language model.", "gorgon");
+  app.set_version_flag("--version", std::string("gorgon ") + GORGON_VERSION);
+  app.require_subcommand(1);
+  app.footer("Example:\n  gorgon train configs/quickstart.yaml\nExit status: docs/errors.md");
+  add_prepare(app, arguments);
+  add_train(app, arguments);
+  add_eval(app, arguments);
+  add_keys(app, arguments);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    std::fprintf(stderr, "error: command line: %s; gorgon --help shows what there is\n", error.what());
+    return static_cast<int>(ExitCode::config);
+  }
+  return run(arguments.run);
+}
+
+}  // namespace gorgon

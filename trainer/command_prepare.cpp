@@ -1,0 +1,63 @@
+#include <cstdio>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "data/preview.h"
+#include "kernels/error.h"
+#include "kernels/thread_pool.h"
+#include "trainer/commands.h"
+#include "trainer/data_sets.h"
+#include "trainer/run_config.h"
+#include "trainer/run_directory.h"
+
+namespace gorgon {
+
+namespace fs = std::filesystem;
+
+void check_model_path(const fs::path& path) {
+  if (fs::exists(path)) return;
+  const std::string text = path.string();
+  const bool like_a_hub_name = !path.is_absolute() && std::distance(path.begin(), path.end()) == 2 &&
+                               path.extension() != ".gguf" && text[0] != '.';
+  fail(ExitCode::model,
+       {text, "model_path", "a GGUF file or a Hugging Face directory", "nothing there",
+        like_a_hub_name ? "to download it: hf download " + text + " --local-dir " + text : "check the path"});
+}
+
+int prepare_command(const PrepareArguments& arguments, Console& console) {
+  const LoadedConfig loaded = load_config(arguments.config, arguments.overrides);
+  const RunConfig& config = loaded.config;
+  check_model_path(config.model_path);
+  const TextModel text(config.model_path);
+  if (arguments.preview > 0) {
+    const bool colour = ::isatty(STDOUT_FILENO) != 0;
+    std::fputs(preview(prepare_options(config, config.train_dataset_path), text.tokenizer,
+                       text.chat_template(), arguments.preview, colour)
+                   .c_str(),
+               stdout);
+    return 0;
+  }
+  const RunDirectory directory(config.output_dir);
+  ThreadPool pool;
+  const auto prepare_one = [&](const std::vector<std::string>& files, const fs::path& path) {
+    fs::create_directories(path.parent_path().empty() ? "." : path.parent_path());
+    const PreparedDataset prepared =
+        load_or_prepare(path, prepare_options(config, files), text.tokenizer, text.chat_template(), pool);
+    fmt::print("{}\n{}", path.string(), to_text(prepared.report));
+  };
+  prepare_one(config.train_dataset_path,
+              arguments.dataset.empty() ? train_dataset_file(directory.prepared()) : arguments.dataset);
+  for (const NamedPath& eval : config.eval_dataset_path) {
+    prepare_one({eval.path}, eval_dataset_file(directory.prepared(), eval.name));
+  }
+  console.info("prepared; gorgon train " + arguments.config.string() + " goes on from here");
+  return 0;
+}
+
+int keys_command() {
+  fmt::print("{}", config_key_table());
+  return 0;
+}
+
+}  // namespace gorgon

@@ -1,0 +1,163 @@
+#include <fmt/format.h>
+
+#include "data/file.h"
+#include "kernels/error.h"
+#include "trainer/checkpoint.h"
+#include "trainer/commands.h"
+#include "trainer/data_sets.h"
+#include "trainer/heads_file.h"
+#include "trainer/run_config.h"
+#include "trainer/run_directory.h"
+#include "trainer/training_run.h"
+
+namespace gorgon {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Error(checkpoint) when the directory's run was started with other keys that shape its result.
+void check_same_config(const RunConfig& saved, const RunConfig& now, const fs::path& where) {
+  const std::vector<std::string> differing = differing_keys(saved, now);
+  if (differing.empty()) return;
+  fail(ExitCode::checkpoint,
+       {where.string(), "", "the run that is there already", fmt::format("{}", fmt::join(differing, "; ")),
+        "choose another output_dir, or --force to start over"});
+}
+
+RunConfig saved_config(const std::string& text, const fs::path& file) {
+  try {
+    return parse_config(text, file.string(), {}).config;
+  } catch (const Error& error) {
+    throw Error(ExitCode::checkpoint, error.what());
+  }
+}
+
+bool is_finished(const RunDirectory& directory) {
+  return fs::exists(directory.path() / kHeadsFile) && fs::exists(directory.path() / "config.yaml");
+}
+
+void say_done(const RunDirectory& directory, Console& console) {
+  console.info("this run is done; --force starts over, gorgon eval measures it");
+  fmt::print("{}\n", (directory.path() / kHeadsFile).string());
+}
+
+// What config.yaml says of the run in the directory must be what it is now.
+void check_started_run(const RunDirectory& directory, const RunConfig& config) {
+  const fs::path file = directory.path() / "config.yaml";
+  if (!fs::exists(file)) return;
+  check_same_config(saved_config(read_text(file, ExitCode::checkpoint), file), config, directory.path());
+}
+
+// Where to go on; empty = from the start.
+fs::path checkpoint_to_resume(const TrainArguments& arguments, const RunConfig& config,
+                              RunDirectory& directory, Console& console) {
+  if (arguments.force) {
+    directory.clear();
+    return {};
+  }
+  directory.refuse_foreign_files();
+  if (arguments.resume == "never") {
+    if (!directory.holds_run()) return {};
+    fail(ExitCode::config,
+         {directory.path().string(), "output_dir", "an empty directory, with --resume never",
+          "an earlier run", "leave --resume out to go on, or --force to start over"});
+  }
+  for (const std::string& name : remove_leftovers(directory.path())) {
+    console.info("removed " + name + ", which an interrupted run left behind");
+  }
+  fs::path checkpoint = arguments.resume;
+  if (arguments.resume == "auto") {
+    checkpoint = newest_checkpoint(directory.path(), [&](const std::string& text) { console.warn(text); });
+    if (checkpoint.empty()) {
+      check_started_run(directory, config);
+      return {};
+    }
+  } else {
+    verify_checkpoint(checkpoint);
+  }
+  const TrainingState state = load_training_state(checkpoint);
+  check_same_config(saved_config(state.config, checkpoint / "state.json"), config, checkpoint);
+  return checkpoint;
+}
+
+// What lies behind the step a run goes on from would be taken for newer than what it will write, finished
+// heads included.
+void drop_later(const RunDirectory& directory, const fs::path& checkpoint, Console& console) {
+  if (checkpoint.empty()) return;
+  fs::remove(directory.path() / kHeadsFile);
+  const int64_t step = load_training_state(checkpoint).step;
+  for (const CheckpointName& later : list_checkpoints(directory.path())) {
+    if (later.step <= step) continue;
+    fs::remove_all(later.path);
+    console.info("removed " + later.path.string() + ", which is behind the step this run goes on from");
+  }
+}
+
+std::vector<EvalSet> load_evals(const RunConfig& config, const RunDirectory& directory, const TextModel& text,
+                                const ModelConfig& model, ThreadPool& pool, Console& console) {
+  std::vector<EvalSet> evals;
+  for (const NamedPath& eval : config.eval_dataset_path) {
+    evals.push_back(
+        {eval.name, load_dataset(config, {eval.path}, eval_dataset_file(directory.prepared(), eval.name),
+                                 text, pool, console)});
+    check_token_range(evals.back().dataset, model.vocab_size, eval.path);
+  }
+  return evals;
+}
+
+void check_sequence_length(const RunConfig& config, const ModelConfig& model) {
+  if (config.max_seq_length <= model.max_position_embeddings) return;
+  fail(ExitCode::config, {config.model_path, "max_seq_length",
+                          fmt::format("at most the model's {} positions", model.max_position_embeddings),
+                          std::to_string(config.max_seq_length), ""});
+}
+
+void print_results(const TrainingRun& run, const RunDirectory& directory,
+                   const std::vector<std::pair<std::string, Evaluation>>& evaluations) {
+  fmt::print("trained {} steps\n", run.max_steps());
+  for (const auto& [name, evaluation] : evaluations) fmt::print("{}", evaluation_table(name, evaluation));
+  fmt::print("{}\n", (directory.path() / kHeadsFile).string());
+}
+
+}  // namespace
+
+int train_command(const TrainArguments& arguments, Console& console) {
+  const LoadedConfig loaded = load_config(arguments.config, arguments.overrides);
+  const RunConfig& config = loaded.config;
+  for (const std::string& note : loaded.notes) console.info(note);
+  check_model_path(config.model_path);
+  RunDirectory directory(config.output_dir);
+  if (!arguments.force && arguments.resume == "auto" && is_finished(directory)) {
+    check_started_run(directory, config);
+    say_done(directory, console);
+    return 0;
+  }
+  const fs::path checkpoint = checkpoint_to_resume(arguments, config, directory, console);
+
+  const Stream stream(parse_device(config.device));
+  const ModelConfig shape = load_model_config(config.model_path);
+  check_sequence_length(config, shape);
+  const TextModel text(config.model_path);
+  const ModelWeights weights = load_model(config.model_path, config.compute(), stream);
+  fs::create_directories(directory.prepared());
+  const Dataset train =
+      load_dataset(config, config.train_dataset_path,
+                   arguments.dataset.empty() ? train_dataset_file(directory.prepared()) : arguments.dataset,
+                   text, stream.threads(), console);
+  check_token_range(train, weights.config.vocab_size, config.train_dataset_path.front());
+  const std::vector<EvalSet> evals =
+      load_evals(config, directory, text, weights.config, stream.threads(), console);
+
+  const RunInputs inputs{config, weights, train, evals, stream};
+  TrainingRun run(inputs, directory.path(), checkpoint, console);
+  drop_later(directory, checkpoint, console);
+  const StopSignal stop;
+  if (run.train(stop) == TrainingRun::Outcome::preempted) {
+    console.info(fmt::format("stopped by {}; the same command goes on from here", stop.name()));
+    return static_cast<int>(ExitCode::preempted);
+  }
+  print_results(run, directory, run.finish());
+  return 0;
+}
+
+}  // namespace gorgon

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "trainer/console.h"
+
+namespace gorgon {
+
+// The program's commands. Results go to stdout, everything else through the console. Each returns the exit
+// status of a run that went well (0, or 75 where a signal stopped it) and throws Error otherwise.
+
+struct PrepareArguments {
+  std::filesystem::path config;
+  std::vector<std::string> overrides;  // key=value
+  std::filesystem::path dataset;       // where to write; empty = OUTPUT_DIR/prepared/dataset.h5
+  int64_t preview = 0;                 // documents to show, instead of writing anything
+};
+int prepare_command(const PrepareArguments& arguments, Console& console);
+
+struct TrainArguments {
+  std::filesystem::path config;
+  std::vector<std::string> overrides;
+  std::filesystem::path dataset;
+  std::string resume = "auto";  // auto, never, or a checkpoint's path
+  bool force = false;           // remove what an earlier run left in output_dir
+};
+int train_command(const TrainArguments& arguments, Console& console);
+
+struct EvalArguments {
+  std::filesystem::path run;      // a run directory or a checkpoint
+  std::vector<std::string> data;  // JSONL: paths or globs
+  std::filesystem::path model;    // empty = the run's
+  std::filesystem::path output;   // JSON; empty = none
+  int64_t limit = -1;             // sequences; -1 = all
+};
+int eval_command(const EvalArguments& arguments, Console& console);
+
+int keys_command();  // prints the key table
+
+// Error(model) when nothing lies at `path`, with the command that downloads it when it looks like a name on
+// the Hugging Face hub.
+void check_model_path(const std::filesystem::path& path);
+
+}  // namespace gorgon

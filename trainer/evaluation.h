@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "data/dataset_file.h"
+#include "model/backbone.h"
+#include "trainer/head_trainer.h"
+
+namespace gorgon {
+
+// Σ_k coefficient · decay^k · mean_k over heads k = 1..K; a head without targets adds nothing.
+double combined_loss(const LossOptions& loss, const std::vector<HeadMetrics>& heads);
+
+struct Evaluation {
+  double loss = 0;  // schedule 1, means over the whole data set
+  std::vector<HeadMetrics> heads;
+  int64_t tokens = 0;
+};
+
+struct EvaluationOptions {
+  int num_heads = 0;
+  int64_t batch = 8;   // sequences at a time
+  int64_t limit = -1;  // sequences in all; -1 = every one
+  LossOptions loss;
+};
+
+// Loss and hits of every head over a data set. `progress(done, total)` counts sequences.
+Evaluation evaluate_dataset(HeadTrainer& trainer, const Backbone& backbone, const Dataset& dataset,
+                            const EvaluationOptions& options, const Stream& stream,
+                            const std::function<void(int64_t, int64_t)>& progress = {});
+
+// Loss, top-1..5 and number of targets per head, for a terminal.
+std::string evaluation_table(const std::string& data, const Evaluation& evaluation);
+
+}  // namespace gorgon

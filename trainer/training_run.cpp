@@ -1,0 +1,252 @@
+#include "trainer/training_run.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "data/file.h"
+#include "kernels/error.h"
+#include "trainer/data_sets.h"
+#include "trainer/heads_file.h"
+#include "trainer/train_step.h"
+
+namespace gorgon {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kMaxSkippedInARow = 10;
+
+double rows_per_second(const StepRecord& record) {
+  return record.seconds > 0 ? static_cast<double>(record.rows) / record.seconds : 0;
+}
+
+}  // namespace
+
+HeadTrainerOptions head_trainer_options(const RunConfig& config, int64_t max_steps) {
+  HeadTrainerOptions options;
+  options.heads = config.heads;
+  options.loss = config.loss;
+  options.optimizer = config.optimizer;
+  options.lr = config.lr;
+  options.lr_multiplier = config.lr_multipliers();
+  options.max_steps = max_steps;
+  options.seed = static_cast<uint64_t>(config.seed);
+  return options;
+}
+
+TrainingRun::TrainingRun(const RunInputs& inputs, const fs::path& directory, const fs::path& checkpoint,
+                         Console& console)
+    : inputs_(inputs),
+      config_(inputs.config),
+      directory_(directory),
+      console_(console),
+      backbone_(inputs.weights, config_.compute()),
+      loader_(inputs.train, config_.global_batch(), config_.shuffle, static_cast<uint64_t>(config_.seed)),
+      steps_per_epoch_(loader_.batches_per_epoch()),
+      max_steps_(config_.resolved_max_steps(inputs.train.sequences())),
+      trainer_(head_trainer_options(config_, max_steps_), inputs.weights.lm_head, config_.compute(),
+               inputs.stream) {
+  state_.seed = static_cast<uint64_t>(config_.seed);
+  state_.config = to_yaml(config_);
+  state_.model_fingerprint = inputs.weights.fingerprint;
+  state_.data_fingerprint = content_fingerprint(inputs.train);
+  if (!checkpoint.empty()) resume(checkpoint);
+  reports_.emplace(directory_, config_.report_to == ReportTo::tensorboard, state_.metrics_bytes,
+                   state_.event_bytes);
+  write_atomically(directory_ / "config.yaml", state_.config);
+}
+
+void TrainingRun::resume(const fs::path& checkpoint) {
+  check_same_run(checkpoint);
+  const std::string config = state_.config;
+  state_ = load_training_state(checkpoint);
+  state_.config = config;  // keys that do not shape the result may have changed
+  load_heads(checkpoint / kHeadsFile, trainer_.heads());
+  load_optimizer(checkpoint / kOptimizerFile, trainer_.optimizer_state());
+  trainer_.set_adam_steps(state_.adam_steps);
+  loader_.restore(state_.loader);
+  saved_step_ = state_.step;
+  console_.info(
+      fmt::format("resumes behind step {} of {}, from {}", state_.step, max_steps_, checkpoint.string()));
+}
+
+void TrainingRun::check_same_run(const fs::path& checkpoint) const {
+  const TrainingState saved = load_training_state(checkpoint);
+  if (saved.model_fingerprint != state_.model_fingerprint) {
+    fail(ExitCode::checkpoint,
+         {checkpoint.string(), "model", "fingerprint " + saved.model_fingerprint, state_.model_fingerprint,
+          "use the model the run began with, or --force to start over"});
+  }
+  if (saved.data_fingerprint != state_.data_fingerprint) {
+    fail(ExitCode::data,
+         {checkpoint.string(), "training data", "SHA-256 " + saved.data_fingerprint, state_.data_fingerprint,
+          "restore the data the run began with, or --force to start over"});
+  }
+}
+
+TrainingRun::Outcome TrainingRun::train(const StopSignal& stop) {
+  Progress progress(console_, "train", max_steps_, state_.step);
+  complete_step();  // what a stop right behind the saved step left undone
+  while (!is_last()) {
+    if (!stop.requested()) one_step(progress);
+    if (stop.requested()) {
+      if (saved_step_ != state_.step) save();
+      return Outcome::preempted;
+    }
+    complete_step();
+  }
+  return Outcome::finished;
+}
+
+void TrainingRun::one_step(Progress& progress) {
+  const Sequences sequences = inputs_.train.gather(loader_.next());
+  StepRecord record = train_step(trainer_, backbone_, sequences, config_.heads.num_heads,
+                                 config_.per_device_train_batch_size, state_.step + 1, inputs_.stream);
+  ++state_.step;
+  record.epoch = epoch();
+  reports_->step(record);
+  count_skipped(record);
+  log_step(record);
+  progress.update(state_.step,
+                  fmt::format("loss {:.4f}  {:.0f} rows/s", record.result.loss, rows_per_second(record)));
+}
+
+void TrainingRun::count_skipped(const StepRecord& record) {
+  if (!record.result.skipped) {
+    state_.nonfinite_steps = 0;
+    return;
+  }
+  ++state_.nonfinite_steps;
+  const std::string head = record.result.skipped_head < 0
+                               ? "the gradient norm"
+                               : fmt::format("head {}", record.result.skipped_head + 1);
+  console_.warn(fmt::format("step {} is skipped: {} is not finite", record.step, head));
+  if (state_.nonfinite_steps < kMaxSkippedInARow) return;
+  fail(ExitCode::numeric, {directory_.string(), fmt::format("step {}, {}", record.step, head),
+                           "finite numbers", fmt::format("{} steps in a row without", kMaxSkippedInARow),
+                           "lower learning_rate; the last checkpoint is untouched"});
+}
+
+void TrainingRun::log_step(const StepRecord& record) {
+  if (!is_due(config_.logging_strategy, config_.logging_steps)) return;
+  std::vector<double> means;
+  for (const HeadMetrics& head : record.result.heads) means.push_back(mean_cross_entropy(head));
+  console_.info(
+      fmt::format("step {}/{}  loss {:.4f}  heads {:.3f}  grad_norm {:.3g}  lr {:.3g}  {:.0f} rows/s",
+                  record.step, max_steps_, record.result.loss, fmt::join(means, " "), record.result.grad_norm,
+                  record.result.lr, rows_per_second(record)));
+  reports_->step_scalars(record);
+}
+
+// Evaluation and checkpoint of state_.step, where they are due and not done yet.
+void TrainingRun::complete_step() {
+  if (state_.step == 0) return;
+  const bool evaluation_due = is_last() || is_due(config_.eval_strategy, config_.eval_steps);
+  if (evaluation_due && !inputs_.evals.empty() && state_.evaluated_step != state_.step) {
+    evaluate();
+    saved_step_ = 0;
+  }
+  if (config_.save_strategy == Strategy::no || saved_step_ == state_.step) return;
+  const bool best = config_.load_best_model_at_end && state_.best_step == state_.step;
+  if (is_last() || best || is_due(config_.save_strategy, config_.save_steps)) save();
+}
+
+void TrainingRun::evaluate() {
+  last_evaluations_ = run_evaluations();
+  for (const auto& [name, evaluation] : last_evaluations_) {
+    reports_->evaluation({state_.step, epoch(), name, evaluation.loss, evaluation.heads});
+    console_.info(fmt::format("step {}/{}  {}: loss {:.4f}", state_.step, max_steps_, name, evaluation.loss));
+  }
+  state_.evaluated_step = state_.step;
+  judge(last_evaluations_);
+}
+
+// Best metric and patience. A tie goes to the earlier step.
+void TrainingRun::judge(const std::vector<std::pair<std::string, Evaluation>>& evaluations) {
+  double metric = evaluations.front().second.loss;
+  for (const auto& [name, evaluation] : evaluations) {
+    if (config_.metric_for_best_model == "eval_" + name + "_loss") metric = evaluation.loss;
+  }
+  if (state_.best_step == 0 || metric < state_.best_metric) {
+    state_.best_metric = metric;
+    state_.best_step = state_.step;
+    state_.stale_evaluations = 0;
+    return;
+  }
+  ++state_.stale_evaluations;
+  if (config_.early_stopping_patience > 0 && state_.stale_evaluations >= config_.early_stopping_patience) {
+    state_.stopped_early = true;
+    console_.info(fmt::format(
+        "stops early at step {}: {} evaluations without a better {} than {:.4f} (step {})", state_.step,
+        state_.stale_evaluations, config_.metric_for_best_model, state_.best_metric, state_.best_step));
+  }
+}
+
+std::vector<std::pair<std::string, Evaluation>> TrainingRun::run_evaluations() {
+  EvaluationOptions options;
+  options.num_heads = config_.heads.num_heads;
+  options.batch = config_.per_device_eval_batch_size;
+  options.loss = config_.loss;
+  std::vector<std::pair<std::string, Evaluation>> evaluations;
+  for (const EvalSet& set : inputs_.evals) {
+    Progress progress(console_, set.name, set.dataset.sequences());
+    evaluations.emplace_back(set.name,
+                             evaluate_dataset(trainer_, backbone_, set.dataset, options, inputs_.stream,
+                                              [&](int64_t done, int64_t) { progress.update(done, ""); }));
+  }
+  return evaluations;
+}
+
+void TrainingRun::save() {
+  reports_->sync();
+  state_.metrics_bytes = reports_->metrics_bytes();
+  state_.event_bytes = reports_->event_bytes();
+  state_.adam_steps = trainer_.adam_steps();
+  state_.loader = loader_.state();
+  save_checkpoint(directory_, state_, [this](const fs::path& to) {
+    save_heads(to / kHeadsFile, trainer_.heads(), heads_metadata(state_.step));
+    save_optimizer(to / kOptimizerFile, trainer_.optimizer_state());
+  });
+  saved_step_ = state_.step;
+  prune_checkpoints(directory_, config_.save_total_limit, state_.best_step);
+}
+
+std::vector<std::pair<std::string, Evaluation>> TrainingRun::finish() {
+  int64_t step = state_.step;
+  if (config_.load_best_model_at_end && state_.best_step > 0 && state_.best_step != step) {
+    step = state_.best_step;
+    const fs::path best = directory_ / ("checkpoint-" + std::to_string(step));
+    verify_checkpoint(best);
+    load_heads(best / kHeadsFile, trainer_.heads());
+    console_.info(
+        fmt::format("exports the heads of step {}, the best by {}", step, config_.metric_for_best_model));
+    last_evaluations_.clear();
+  }
+  if (last_evaluations_.empty()) last_evaluations_ = run_evaluations();
+  write_atomically(directory_ / "config.json", heads_config_json(config_.heads, inputs_.weights.config,
+                                                                 config_.model_path, config_.compute()));
+  reports_->sync();
+  save_heads(directory_ / kHeadsFile, trainer_.heads(), heads_metadata(step));
+  return last_evaluations_;
+}
+
+std::map<std::string, std::string> TrainingRun::heads_metadata(int64_t step) const {
+  return {{"step", std::to_string(step)}, {"model_fingerprint", state_.model_fingerprint}};
+}
+
+double TrainingRun::epoch() const {
+  return static_cast<double>(state_.step) / static_cast<double>(steps_per_epoch_);
+}
+
+bool TrainingRun::is_last() const {
+  return state_.step >= max_steps_ || state_.stopped_early;
+}
+
+bool TrainingRun::is_due(Strategy strategy, int64_t every) const {
+  if (strategy == Strategy::epoch) return state_.step % steps_per_epoch_ == 0;
+  return strategy == Strategy::steps && every > 0 && state_.step % every == 0;
+}
+
+}  // namespace gorgon

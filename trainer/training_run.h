@@ -1,0 +1,87 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/loader.h"
+#include "model/backbone.h"
+#include "model/model_weights.h"
+#include "trainer/checkpoint.h"
+#include "trainer/console.h"
+#include "trainer/evaluation.h"
+#include "trainer/head_trainer.h"
+#include "trainer/reports.h"
+#include "trainer/run_config.h"
+#include "trainer/stop_signal.h"
+
+namespace gorgon {
+
+struct EvalSet {
+  std::string name;
+  Dataset dataset;
+};
+
+// What a run reads and never changes. Must outlive the TrainingRun.
+struct RunInputs {
+  const RunConfig& config;
+  const ModelWeights& weights;
+  const Dataset& train;
+  const std::vector<EvalSet>& evals;
+  const Stream& stream;
+};
+
+HeadTrainerOptions head_trainer_options(const RunConfig& config, int64_t max_steps);
+
+// The loop: steps, evaluations, checkpoints, and the export at the end. A run that goes on from a checkpoint
+// gives the same bits as one that never stopped.
+class TrainingRun {
+ public:
+  enum class Outcome { finished, preempted };
+
+  // `checkpoint`: where to go on, verified; empty = from the start. Throws Error(checkpoint) when it is of
+  // another config or model, Error(data) when of other data.
+  TrainingRun(const RunInputs& inputs, const std::filesystem::path& directory,
+              const std::filesystem::path& checkpoint, Console& console);
+
+  int64_t max_steps() const { return max_steps_; }
+  // Trains until done, or until `stop` is requested: then the step is finished and saved.
+  Outcome train(const StopSignal& stop);
+  // Writes medusa_heads.safetensors and config.json; returns the evaluations of the exported heads, one per
+  // file.
+  std::vector<std::pair<std::string, Evaluation>> finish();
+
+ private:
+  void resume(const std::filesystem::path& checkpoint);
+  void check_same_run(const std::filesystem::path& checkpoint) const;
+  void one_step(Progress& progress);
+  void count_skipped(const StepRecord& record);
+  void log_step(const StepRecord& record);
+  void complete_step();
+  void evaluate();
+  void judge(const std::vector<std::pair<std::string, Evaluation>>& evaluations);
+  std::vector<std::pair<std::string, Evaluation>> run_evaluations();
+  void save();
+  std::map<std::string, std::string> heads_metadata(int64_t step) const;
+  double epoch() const;
+  bool is_last() const;
+  bool is_due(Strategy strategy, int64_t every) const;
+
+  const RunInputs& inputs_;
+  const RunConfig& config_;
+  std::filesystem::path directory_;
+  Console& console_;
+  Backbone backbone_;
+  Loader loader_;
+  int64_t steps_per_epoch_, max_steps_;
+  HeadTrainer trainer_;
+  TrainingState state_;
+  int64_t saved_step_ = 0;  // of the newest checkpoint that holds all of state_
+  std::optional<Reports> reports_;
+  std::vector<std::pair<std::string, Evaluation>>
+      last_evaluations_;  // of state_.evaluated_step, in this process
+};
+
+}  // namespace gorgon
