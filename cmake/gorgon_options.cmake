@@ -5,7 +5,8 @@ target_compile_options(gorgon_options INTERFACE
   # GCC 12 warns of an overlap that cannot be in std::string's operator+ (GCC bug 105651).
   $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CXX_COMPILER_ID:GNU>>:-Wno-restrict>
   # No contraction behind our back: a*b+c is fused only where the source says so (reproducible numbers).
-  $<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off>)
+  $<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off>
+  $<$<COMPILE_LANGUAGE:CUDA>:--fmad=false;--Werror=all-warnings>)
 target_include_directories(gorgon_options INTERFACE ${CMAKE_SOURCE_DIR})
 if(GORGON_SANITIZE)
   target_compile_options(gorgon_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)

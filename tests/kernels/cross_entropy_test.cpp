@@ -8,6 +8,7 @@
 
 #include "kernels/error.h"
 #include "kernels/vocabulary_cross_entropy.h"
+#include "tests/kernels/on_device.h"
 
 namespace gorgon {
 namespace {
@@ -101,9 +102,10 @@ TEST_P(CrossEntropy, AgreesWithPlainLoops) {
   const Tensor label_tensor = Tensor::of(labels, {rows}), scales = Tensor::of(scale, {rows});
   std::vector<Tensor> results;
   for (const int threads : {1, 3}) {
-    const Stream stream({}, threads);
+    const Stream stream(test_device(), threads);
     Range r(type, rows, n);
-    cross_entropy_statistics(x.view(), w.view(), label_tensor.view(), 0, r.logits(), r.statistics(), stream);
+    on_device(stream, cross_entropy_statistics, x.view(), w.view(), label_tensor.view(), 0, r.logits(),
+              r.statistics());
     const Reference expected = reference(r.logits(), labels, scale);
     for (int64_t i = 0; i < rows; ++i) {
       const auto k = static_cast<size_t>(i);
@@ -116,10 +118,10 @@ TEST_P(CrossEntropy, AgreesWithPlainLoops) {
         EXPECT_NEAR(loss, expected.loss[k], 1e-6) << i;  // f32 statistics of 5,000 terms around e^0..e^10
       }
     }
-    cross_entropy_hits(r.logits(), label_tensor.view(), 0, r.statistics(), r.hits.view(), stream);
+    on_device(stream, cross_entropy_hits, r.logits(), label_tensor.view(), 0, r.statistics(), r.hits.view());
     const Tensor alone = r.hits.to({});
-    cross_entropy_gradient(r.logits(), label_tensor.view(), 0, r.statistics(), scales.view(), r.hits.view(),
-                           stream);
+    on_device(stream, cross_entropy_gradient, r.logits(), label_tensor.view(), 0, r.statistics(),
+              scales.view(), r.hits.view());
     double error = 0, norm = 0;
     for (int64_t i = 0; i < rows; ++i) {
       const auto k = static_cast<size_t>(i);
@@ -145,7 +147,7 @@ TEST_P(CrossEntropy, AgreesWithPlainLoops) {
 
 TEST_P(CrossEntropy, RangesTogetherAreTheWhole) {
   const DType type = GetParam();
-  const Stream stream({}, 2);
+  const Stream stream(test_device(), 2);
   const int64_t rows = 9, n = 1000, cut = 417;
   const Tensor x = random_matrix(type, rows, kHidden, 3, 1.0f);
   const Tensor w = random_matrix(type, n, kHidden, 4, 1.0f);
@@ -153,11 +155,12 @@ TEST_P(CrossEntropy, RangesTogetherAreTheWhole) {
   const std::vector<float> scale(static_cast<size_t>(rows), 0.25f);
   const Tensor label = Tensor::of(labels, {rows}), scales = Tensor::of(scale, {rows});
   Range whole(type, rows, n), left(type, rows, cut), right(type, rows, n - cut);
-  cross_entropy_statistics(x.view(), w.view(), label.view(), 0, whole.logits(), whole.statistics(), stream);
-  cross_entropy_statistics(x.view(), w.view().rows(0, cut), label.view(), 0, left.logits(), left.statistics(),
-                           stream);
-  cross_entropy_statistics(x.view(), w.view().rows(cut, n), label.view(), cut, right.logits(),
-                           right.statistics(), stream);
+  on_device(stream, cross_entropy_statistics, x.view(), w.view(), label.view(), 0, whole.logits(),
+            whole.statistics());
+  on_device(stream, cross_entropy_statistics, x.view(), w.view().rows(0, cut), label.view(), 0, left.logits(),
+            left.statistics());
+  on_device(stream, cross_entropy_statistics, x.view(), w.view().rows(cut, n), label.view(), cut,
+            right.logits(), right.statistics());
   for (int64_t i = 0; i < rows; ++i) {  // the reduction of the header
     float &m1 = left.max.as<float>()[i], &m2 = right.max.as<float>()[i], m = std::max(m1, m2);
     float &s1 = left.sum.as<float>()[i], &s2 = right.sum.as<float>()[i];
@@ -169,12 +172,12 @@ TEST_P(CrossEntropy, RangesTogetherAreTheWhole) {
     EXPECT_EQ(y1, whole.label_logit.as<float>()[i]);
     EXPECT_NEAR(s1, whole.sum.as<float>()[i], 1e-6f * s1);
   }
-  cross_entropy_gradient(whole.logits(), label.view(), 0, whole.statistics(), scales.view(),
-                         whole.hits.view(), stream);
-  cross_entropy_gradient(left.logits(), label.view(), 0, left.statistics(), scales.view(), left.hits.view(),
-                         stream);
-  cross_entropy_gradient(right.logits(), label.view(), cut, right.statistics(), scales.view(),
-                         right.hits.view(), stream);
+  on_device(stream, cross_entropy_gradient, whole.logits(), label.view(), 0, whole.statistics(),
+            scales.view(), whole.hits.view());
+  on_device(stream, cross_entropy_gradient, left.logits(), label.view(), 0, left.statistics(), scales.view(),
+            left.hits.view());
+  on_device(stream, cross_entropy_gradient, right.logits(), label.view(), cut, right.statistics(),
+            scales.view(), right.hits.view());
   for (int64_t i = 0; i < rows; ++i) {
     EXPECT_EQ(left.hits.as<int32_t>()[i] + right.hits.as<int32_t>()[i], whole.hits.as<int32_t>()[i]) << i;
     for (int64_t j = 0; j < n; ++j) {
@@ -186,7 +189,7 @@ TEST_P(CrossEntropy, RangesTogetherAreTheWhole) {
 }
 
 TEST_P(CrossEntropy, TiesGoToTheLowerId) {
-  const Stream stream({}, 1);
+  const Stream stream(test_device(), 1);
   const int64_t n = 40;
   std::vector<float> ones(static_cast<size_t>(n), 1.0f);
   Tensor w(GetParam(), {n, 1}), x(GetParam(), {3, 1});
@@ -200,15 +203,16 @@ TEST_P(CrossEntropy, TiesGoToTheLowerId) {
   }
   const Tensor label = Tensor::of(std::vector<int32_t>{0, 17, -100}, {3});
   Range r(GetParam(), 3, n);
-  cross_entropy_statistics(x.view(), w.view(), label.view(), 0, r.logits(), r.statistics(), stream);
-  cross_entropy_hits(r.logits(), label.view(), 0, r.statistics(), r.hits.view(), stream);
+  on_device(stream, cross_entropy_statistics, x.view(), w.view(), label.view(), 0, r.logits(),
+            r.statistics());
+  on_device(stream, cross_entropy_hits, r.logits(), label.view(), 0, r.statistics(), r.hits.view());
   EXPECT_EQ(r.hits.as<int32_t>()[0], 0);
   EXPECT_EQ(r.hits.as<int32_t>()[1], 17);
   EXPECT_EQ(r.hits.as<int32_t>()[2], 40);  // never matched: a miss for every n
 }
 
 TEST_P(CrossEntropy, NotANumberReachesTheLoss) {
-  const Stream stream({}, 1);
+  const Stream stream(test_device(), 1);
   for (const float poison :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     for (const int64_t where : {0, 3, 50, 4095, 4096, 4100}) {
@@ -222,7 +226,8 @@ TEST_P(CrossEntropy, NotANumberReachesTheLoss) {
       }
       const Tensor label = Tensor::of(std::vector<int32_t>{7}, {1});
       Range r(GetParam(), 1, 4101);
-      cross_entropy_statistics(x.view(), w.view(), label.view(), 0, r.logits(), r.statistics(), stream);
+      on_device(stream, cross_entropy_statistics, x.view(), w.view(), label.view(), 0, r.logits(),
+                r.statistics());
       EXPECT_TRUE(std::isnan(r.sum.as<float>()[0])) << poison << " at " << where;
     }
   }
@@ -233,7 +238,7 @@ INSTANTIATE_TEST_SUITE_P(Types, CrossEntropy, ::testing::Values(DType::f32, DTyp
 
 // Central differences of the loss in x through the gradient of the logits: dx = g W.
 TEST(CrossEntropyGradient, AgreesWithFiniteDifferences) {
-  const Stream stream({}, 1);
+  const Stream stream(test_device(), 1);
   const int64_t n = 300;
   const Tensor w = random_matrix(DType::f32, n, kHidden, 7, 0.3f);
   const Tensor label = Tensor::of(std::vector<int32_t>{123}, {1});
@@ -241,7 +246,8 @@ TEST(CrossEntropyGradient, AgreesWithFiniteDifferences) {
   Tensor x = random_matrix(DType::f32, 1, kHidden, 8, 1.0f);
   Range r(DType::f32, 1, n);
   const auto loss = [&] {
-    cross_entropy_statistics(x.view(), w.view(), label.view(), 0, r.logits(), r.statistics(), stream);
+    on_device(stream, cross_entropy_statistics, x.view(), w.view(), label.view(), 0, r.logits(),
+              r.statistics());
     return static_cast<double>(r.max.as<float>()[0]) + std::log(static_cast<double>(r.sum.as<float>()[0])) -
            static_cast<double>(r.label_logit.as<float>()[0]);
   };
@@ -256,7 +262,8 @@ TEST(CrossEntropyGradient, AgreesWithFiniteDifferences) {
     x.as<float>()[k] = before;
   }
   loss();
-  cross_entropy_gradient(r.logits(), label.view(), 0, r.statistics(), one.view(), r.hits.view(), stream);
+  on_device(stream, cross_entropy_gradient, r.logits(), label.view(), 0, r.statistics(), one.view(),
+            r.hits.view());
   for (int64_t k = 0; k < kHidden; ++k) {
     double dx = 0;
     for (int64_t j = 0; j < n; ++j) dx += at(r.logits(), 0, j) * at(w.view(), j, k);
@@ -266,13 +273,13 @@ TEST(CrossEntropyGradient, AgreesWithFiniteDifferences) {
 }
 
 TEST(CrossEntropyChecks, RefuseOtherShapes) {
-  const Stream stream({}, 1);
+  const Stream stream(test_device(), 1);
   const Tensor x = random_matrix(DType::f32, 2, 4, 1, 1.0f), w = random_matrix(DType::f32, 5, 3, 2, 1.0f);
   const Tensor label = Tensor::of(std::vector<int32_t>{0, 1}, {2});
   Range r(DType::f32, 2, 5);
-  EXPECT_THROW(
-      cross_entropy_statistics(x.view(), w.view(), label.view(), 0, r.logits(), r.statistics(), stream),
-      Error);
+  EXPECT_THROW(on_device(stream, cross_entropy_statistics, x.view(), w.view(), label.view(), 0, r.logits(),
+                         r.statistics()),
+               Error);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <hwy/targets.h>
 
 #include "kernels/error.h"
+#include "tests/kernels/on_device.h"
 
 namespace gorgon {
 namespace {
@@ -55,7 +56,7 @@ void check(const Case& t, const Stream& stream) {
   const ConstView a = a_all.view().columns(1, 1 + (t.transpose_a ? t.m : t.k));
   const ConstView b = b_all.view().columns(2, 2 + (t.transpose_b ? t.k : t.n));
   const View c = c_all.view().columns(2, 2 + t.n);
-  gemm(a, b, c, {t.transpose_a, t.transpose_b, t.write}, stream);
+  on_device(stream, gemm, a, b, c, GemmOptions{t.transpose_a, t.transpose_b, t.write});
 
   double error = 0, norm = 0;
   for (int64_t i = 0; i < t.m; ++i) {
@@ -79,7 +80,7 @@ void check(const Case& t, const Stream& stream) {
 }
 
 TEST(Gemm, EqualsPlainLoops) {
-  const Stream stream({}, 2);
+  const Stream stream(test_device(), 2);
   for (const auto& [m, n, k] : std::vector<std::tuple<int64_t, int64_t, int64_t>>{
            {1, 1, 1}, {1, 70, 33}, {3, 5, 7}, {17, 129, 64}, {65, 96, 577}, {130, 600, 40}, {300, 20, 300}}) {
     for (const bool transpose_a : {false, true}) {
@@ -95,7 +96,7 @@ TEST(Gemm, EqualsPlainLoops) {
 }
 
 TEST(Gemm, LongSumsAcrossSeveralRangesOfK) {
-  const Stream stream({}, 2);
+  const Stream stream(test_device(), 2);
   for (const DType in : {DType::f32, DType::bf16}) {
     check({9, 40, 5000, in, DType::f32, false, true}, stream);
     check({9, 40, 5000, in, DType::bf16, true, false}, stream);
@@ -104,12 +105,12 @@ TEST(Gemm, LongSumsAcrossSeveralRangesOfK) {
 }
 
 TEST(Gemm, SameBitsForAnyNumberOfThreads) {
-  const Stream one({}, 1), many({}, 5);
+  const Stream one(test_device(), 1), many(test_device(), 5);
   for (const DType in : {DType::f32, DType::bf16}) {
     const Tensor a = random_matrix(in, 301, 200, 1), b = random_matrix(in, 530, 200, 2);
     Tensor first(DType::f32, {301, 530}), second(DType::f32, {301, 530});
-    gemm(a.view(), b.view(), first.view(), {false, true}, one);
-    gemm(a.view(), b.view(), second.view(), {false, true}, many);
+    on_device(one, gemm, a.view(), b.view(), first.view(), GemmOptions{false, true});
+    on_device(many, gemm, a.view(), b.view(), second.view(), GemmOptions{false, true});
     for (int64_t i = 0; i < first.elements(); ++i) {
       ASSERT_EQ(first.as<float>()[i], second.as<float>()[i]);
     }
@@ -119,7 +120,7 @@ TEST(Gemm, SameBitsForAnyNumberOfThreads) {
 // A token decoded alone must equal the same token in a prefill. Shapes of SmolLM2's layers and others; every
 // instruction set that the chip has.
 TEST(Gemm, RowsDoNotDependOnTheRowsBesideThemInF32) {
-  const Stream stream({}, 2);
+  const Stream stream(test_device(), 2);
   struct Layer {
     int64_t n, k;
     bool transpose_b;
@@ -137,10 +138,11 @@ TEST(Gemm, RowsDoNotDependOnTheRowsBesideThemInF32) {
     for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
       hwy::SetSupportedTargetsForTest(target);
       Tensor whole(DType::f32, {kRows, layer.n});
-      gemm(a.view(), b.view(), whole.view(), {false, layer.transpose_b}, stream);
+      on_device(stream, gemm, a.view(), b.view(), whole.view(), GemmOptions{false, layer.transpose_b});
       for (const int64_t m : {1, 2, 3, 7, 8, 9, 17, 64, 65, 257}) {
         Tensor part(DType::f32, {m, layer.n});
-        gemm(a.view().rows(kRows - m, kRows), b.view(), part.view(), {false, layer.transpose_b}, stream);
+        on_device(stream, gemm, a.view().rows(kRows - m, kRows), b.view(), part.view(),
+                  GemmOptions{false, layer.transpose_b});
         ASSERT_EQ(std::memcmp(part.data(), whole.view().rows(kRows - m, kRows).data,
                               static_cast<size_t>(part.bytes())),
                   0)
@@ -152,20 +154,20 @@ TEST(Gemm, RowsDoNotDependOnTheRowsBesideThemInF32) {
 }
 
 TEST(Gemm, NothingToSum) {
-  const Stream stream({}, 2);
+  const Stream stream(test_device(), 2);
   const Tensor a(DType::f32, {4, 0}), b(DType::f32, {6, 0});
   Tensor c = random_matrix(DType::f32, 4, 6, 1);
-  gemm(a.view(), b.view(), c.view(), {false, true, Write::accumulate}, stream);
+  on_device(stream, gemm, a.view(), b.view(), c.view(), GemmOptions{false, true, Write::accumulate});
   EXPECT_NE(c.as<float>()[5], 0.0f);
-  gemm(a.view(), b.view(), c.view(), {false, true, Write::overwrite}, stream);
+  on_device(stream, gemm, a.view(), b.view(), c.view(), GemmOptions{false, true, Write::overwrite});
   for (int64_t i = 0; i < 24; ++i) EXPECT_EQ(c.as<float>()[i], 0.0f);
 }
 
 TEST(Gemm, RefusesShapesThatDoNotMatch) {
-  const Stream stream({}, 1);
+  const Stream stream(test_device(), 1);
   const Tensor a(DType::f32, {4, 3}), b(DType::f32, {6, 5});
   Tensor c(DType::f32, {4, 6});
-  EXPECT_THROW(gemm(a.view(), b.view(), c.view(), {false, true}, stream), Error);
+  EXPECT_THROW(on_device(stream, gemm, a.view(), b.view(), c.view(), GemmOptions{false, true}), Error);
 }
 
 }  // namespace

@@ -1,0 +1,12 @@
+# Device code: compiled by nvcc for the backend, and as C++ by the tests that emulate a GPU.
+set(gorgon_cuda_kernels
+  convert_kernels.cu
+  gemm_kernels.cu
+  resblock_kernels.cu
+  vocabulary_cross_entropy_kernels.cu
+)
+# Host code of the backend that calls the toolkit's libraries; the tests put stand-ins in its place.
+set(gorgon_cuda_libraries
+  device_cuda.cpp
+  gemm_cuda.cpp
+)
