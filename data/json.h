@@ -17,7 +17,8 @@ using Json = nlohmann::json;
 // Limits and place of a JSON text; `code` is the status of its errors.
 struct JsonOptions {
   std::string file;  // named in errors
-  long line = 0;  // > 0: the text is this line of a JSONL file, errors say FILE:LINE:COLUMN; else FILE@BYTE
+  long line = 0;    // > 0: the text is this line of a JSONL file, errors say FILE:LINE:COLUMN; else FILE@BYTE
+  size_t base = 0;  // bytes of the file in front of the text, added to FILE@BYTE
   ExitCode code = ExitCode::data;
   int max_depth = 64;  // bound while parsing (a deep tree crashes its destructor)
   bool reject_duplicate_keys = false;

@@ -22,9 +22,11 @@ struct ModelWeights {
   ModelConfig config;
   WeightMatrix token_embedding;  // [V, H]
   std::vector<LayerWeights> layers;
-  Tensor final_norm;        // f32[H]
-  WeightMatrix lm_head;     // [V, H]; shares storage with token_embedding when tied
-  std::string fingerprint;  // SHA-256 over the file's tensors: names (sorted), shapes, types and bytes
+  Tensor final_norm;     // f32[H]
+  WeightMatrix lm_head;  // [V, H]; shares storage with token_embedding when tied
+  // SHA-256 over one line per tensor of the files, sorted by name: "NAME TYPE D0 D1 ...
+  // SHA256-OF-ITS-BYTES\n", shape outermost first, type as name(DType) says.
+  std::string fingerprint;
 };
 
 // Loads a backbone from a GGUF file or a Hugging Face directory (config.json, *.safetensors with or without

@@ -1,0 +1,238 @@
+#include "model/model_weights.h"
+
+#include <algorithm>
+#include <cctype>
+#include <utility>
+
+#include "data/file.h"
+#include "kernels/dequantise.h"
+#include "kernels/thread_pool.h"
+#include "model/model_files.h"
+
+namespace gorgon {
+
+namespace {
+
+constexpr int64_t kElementsPerJob = 1 << 18;
+
+// Index of the first value that is not finite, or -1.
+template <typename Bits>
+int64_t first_not_finite(const void* data, int64_t count, Bits exponent) {
+  const auto* values = static_cast<const Bits*>(data);
+  bool bad = false;
+  for (int64_t i = 0; i < count; ++i) bad |= (values[i] & exponent) == exponent;
+  if (!bad) return -1;
+  return std::find_if(values, values + count, [=](Bits v) { return (v & exponent) == exponent; }) - values;
+}
+
+// A tensor on its way into rows of a matrix.
+struct Part {
+  const ModelTensor* tensor;
+  std::string name;
+  int64_t rows;
+  int64_t head_dim;  // > 0: rows come in GGUF's order of rotary pairs
+};
+
+// Row of Hugging Face's order for row r of GGUF's: pairs (2i, 2i + 1) of a head become (i, i + head_dim / 2).
+int64_t rotary_row(int64_t r, int64_t head_dim) {
+  const int64_t in_head = r % head_dim;
+  return r - in_head + in_head % 2 * (head_dim / 2) + in_head / 2;
+}
+
+// Converts rows [begin, end) of a tensor into the matrix whose row 0 is at `out`; checks that they are
+// finite.
+void convert_rows(const Part& part, int64_t columns, int64_t begin, int64_t end, DType type, std::byte* out) {
+  const TensorEntry& entry = part.tensor->entry;
+  const auto source_row = static_cast<size_t>(bytes_of(entry.type, columns));
+  const auto out_row = static_cast<size_t>(bytes_of(type, columns));
+  for (int64_t r = begin; r < end; ++r) {
+    const int64_t to = part.head_dim > 0 ? rotary_row(r, part.head_dim) : r;
+    std::byte* row = out + static_cast<size_t>(to) * out_row;
+    dequantise_elements(entry.type, entry.bytes.data() + static_cast<size_t>(r) * source_row, columns, type,
+                        row);
+    const int64_t bad = type == DType::f32 ? first_not_finite<uint32_t>(row, columns, 0x7f800000u)
+                                           : first_not_finite<uint16_t>(row, columns, 0x7f80u);
+    if (bad >= 0) {
+      fail(ExitCode::model, {part.tensor->file, part.name, "finite weights",
+                             "NaN or infinity at [" + std::to_string(r) + ", " + std::to_string(bad) + "]",
+                             "the model is damaged; fetch or export it again"});
+    }
+  }
+}
+
+// Fills tensors of the host by jobs for all threads: conversion by ranges of rows, sums by whole tensors.
+// What was asked for is there after run(). One layer at a time keeps the file's pages warm and, for a GPU,
+// only one layer in host memory.
+class Importer {
+ public:
+  Importer(const ModelFiles& files, DType compute, const Stream& stream)
+      : files_(files), compute_(compute), stream_(stream) {}
+
+  Part part(const std::string& name, int64_t rows, int64_t head_dim = 0) const {
+    return {&files_.tensors.at(name), name, rows, head_dim};
+  }
+
+  WeightMatrix matrix(const std::vector<Part>& parts, int64_t columns) {
+    WeightMatrix result{.type = compute_, .rows = 0, .columns = columns, .storage = nullptr};
+    for (const Part& p : parts) result.rows += p.rows;
+    auto storage = std::make_shared<Tensor>(compute_, Shape{result.rows, columns});
+    std::byte* out = storage->data();
+    for (const Part& p : parts) {
+      add_jobs(p, columns, compute_, out);
+      out += bytes_of(compute_, p.rows * columns);
+    }
+    result.storage = std::move(storage);
+    return result;
+  }
+
+  Tensor vector(const std::string& name, int64_t size) {
+    Tensor result(DType::f32, {size});
+    add_jobs(part(name, 1), size, DType::f32, result.data());
+    return result;
+  }
+
+  void run() {
+    stream_.threads().parallel_for(static_cast<int64_t>(jobs_.size()),
+                                   [&](int64_t i) { jobs_[static_cast<size_t>(i)](); });
+    jobs_.clear();
+  }
+
+  void move(Tensor& tensor) const {
+    if (stream_.device() != Device{}) tensor = tensor.to(stream_.device());
+  }
+  void move(WeightMatrix& matrix) const {
+    if (stream_.device() == Device{}) return;
+    matrix.storage = std::make_shared<const Tensor>(matrix.storage->to(stream_.device()));
+  }
+
+  // Sums the tensors that were not asked for and joins all sums.
+  std::string fingerprint() {
+    for (const auto& [name, tensor] : files_.tensors) add_sum(name, tensor);
+    run();
+    Sha256 sum;
+    for (const auto& [name, line] : sums_) sum.update(line);
+    return sum.hex();
+  }
+
+ private:
+  void add_jobs(const Part& p, int64_t columns, DType type, std::byte* out) {
+    add_sum(p.name, *p.tensor);
+    const int64_t rows_per_job = std::max<int64_t>(1, kElementsPerJob / columns);
+    for (int64_t begin = 0; begin < p.rows; begin += rows_per_job) {
+      const int64_t end = std::min(p.rows, begin + rows_per_job);
+      jobs_.push_back([=] { convert_rows(p, columns, begin, end, type, out); });
+    }
+  }
+
+  void add_sum(const std::string& name, const ModelTensor& tensor) {
+    const auto [place, added] = sums_.emplace(name, "");
+    if (!added) return;
+    jobs_.push_back([&name = place->first, &line = place->second, entry = &tensor.entry] {
+      Sha256 sum;
+      sum.update(entry->bytes);
+      line = name + " " + std::string(gorgon::name(entry->type));
+      for (const int64_t d : entry->shape) line += " " + std::to_string(d);
+      line += " " + sum.hex() + "\n";
+    });
+  }
+
+  const ModelFiles& files_;
+  DType compute_;
+  const Stream& stream_;
+  std::vector<std::function<void()>> jobs_;
+  std::map<std::string, std::string> sums_;  // a line for each tensor
+};
+
+LayerWeights load_layer(const ModelFiles& files, int64_t l, Importer& importer) {
+  const ModelConfig& c = files.config;
+  const TensorNames& n = files.names;
+  const int64_t q = c.num_attention_heads * c.head_dim;
+  const int64_t kv = c.num_key_value_heads * c.head_dim;
+  const int64_t pairs = files.interleaved_heads ? c.head_dim : 0;
+  LayerWeights layer;
+  layer.attention_norm = importer.vector(n.layer(l, n.attention_norm), c.hidden_size);
+  layer.query_key_value =
+      importer.matrix({importer.part(n.layer(l, n.query), q, pairs),
+                       importer.part(n.layer(l, n.key), kv, pairs), importer.part(n.layer(l, n.value), kv)},
+                      c.hidden_size);
+  layer.attention_output = importer.matrix({importer.part(n.layer(l, n.attention_output), c.hidden_size)}, q);
+  layer.feed_forward_norm = importer.vector(n.layer(l, n.feed_forward_norm), c.hidden_size);
+  layer.gate_up = importer.matrix({importer.part(n.layer(l, n.gate), c.intermediate_size),
+                                   importer.part(n.layer(l, n.up), c.intermediate_size)},
+                                  c.hidden_size);
+  layer.down = importer.matrix({importer.part(n.layer(l, n.down), c.hidden_size)}, c.intermediate_size);
+  importer.run();
+  importer.move(layer.attention_norm);
+  importer.move(layer.query_key_value);
+  importer.move(layer.attention_output);
+  importer.move(layer.feed_forward_norm);
+  importer.move(layer.gate_up);
+  importer.move(layer.down);
+  return layer;
+}
+
+// "org/name", as Hugging Face names its models.
+bool looks_like_model_id(const std::string& path) {
+  const size_t slash = path.find('/');
+  if (slash == std::string::npos || slash == 0 || slash + 1 == path.size()) return false;
+  if (path.find('/', slash + 1) != std::string::npos || path.front() == '.' || path.front() == '~')
+    return false;
+  return !path.ends_with(".gguf") && std::all_of(path.begin(), path.end(), [](unsigned char ch) {
+    return std::isalnum(ch) != 0 || ch == '/' || ch == '-' || ch == '_' || ch == '.';
+  });
+}
+
+enum class Kind { gguf, directory };
+
+Kind kind_of(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  if (std::filesystem::is_directory(status)) return Kind::directory;
+  if (std::filesystem::exists(status)) return Kind::gguf;
+  const std::string text = path.string();
+  std::string remedy = "check the path";
+  if (looks_like_model_id(text)) {
+    remedy = "to download it: huggingface-cli download " + text + " --local-dir models/" +
+             path.filename().string();
+  }
+  fail(ExitCode::model,
+       {text, "", "a GGUF file or a Hugging Face directory", "neither a file nor a directory", remedy});
+}
+
+ModelFiles open_model(const std::filesystem::path& path) {
+  return kind_of(path) == Kind::directory ? open_hugging_face_model(path) : open_gguf_model(path);
+}
+
+}  // namespace
+
+ModelWeights load_model(const std::filesystem::path& path, DType compute, const Stream& stream) {
+  require(compute == DType::f32 || compute == DType::bf16, "load_model", "compute is neither f32 nor bf16");
+  const ModelFiles files = open_model(path);
+  check_tensors(files);
+  const ModelConfig& c = files.config;
+  Importer importer(files, compute, stream);
+  ModelWeights weights;
+  weights.config = c;
+  weights.token_embedding =
+      importer.matrix({importer.part(std::string(files.names.token_embedding), c.vocab_size)}, c.hidden_size);
+  weights.final_norm = importer.vector(std::string(files.names.final_norm), c.hidden_size);
+  importer.run();
+  importer.move(weights.token_embedding);
+  importer.move(weights.final_norm);
+  weights.lm_head = weights.token_embedding;
+  if (!c.tie_word_embeddings) {
+    weights.lm_head =
+        importer.matrix({importer.part(std::string(files.names.lm_head), c.vocab_size)}, c.hidden_size);
+    importer.run();
+    importer.move(weights.lm_head);
+  }
+  for (int64_t l = 0; l < c.num_hidden_layers; ++l) weights.layers.push_back(load_layer(files, l, importer));
+  weights.fingerprint = importer.fingerprint();
+  return weights;
+}
+
+ModelConfig load_model_config(const std::filesystem::path& path) {
+  return kind_of(path) == Kind::directory ? read_hugging_face_config(path) : open_gguf_model(path).config;
+}
+
+}  // namespace gorgon
