@@ -26,8 +26,13 @@ struct HeadTrainerOptions {
   LrOptions lr;
   std::vector<double> lr_multiplier;  // [K]
   int64_t max_steps = 0;              // the resolved total
-  uint64_t seed = 42;
+  uint64_t seed = 42;                 // of stochastic rounding
+  int64_t chunk_rows = 1024;          // rows of a head at a time, at most; a multiple of 64
 };
+
+// Factor of head k's (from 0) mean cross-entropy in step s (from 1): coefficient * decay^(k + 1) *
+// schedule(s), schedule = 1, s / max_steps or sin(pi/2 s / max_steps).
+double head_weight(const LossOptions& options, int k, int64_t s, int64_t max_steps);
 
 // Sums over rows of one head; divide by `targets` for means.
 struct HeadMetrics {
@@ -46,7 +51,11 @@ struct StepResult {
 };
 
 // Trains the heads on one table of rows per optimizer step: forward, fused cross-entropy, gradients,
-// clipping, AdamW. One heads pass per step; logits exist for one head and one chunk of rows at a time.
+// clipping, AdamW. One heads pass per step; logits exist for one head and one chunk of rows at a time. Rows
+// without a target for the head at work are left out before anything is computed. Chunks are as equal as
+// multiples of 64 allow, the last padded with rows of no target. The same rows give the same bits for any
+// number of threads; other chunk_rows agree to rounding. Gradients and optimizer states come into being with
+// the first step or the first look at the optimizer's state: evaluation alone never pays for them.
 class HeadTrainer {
  public:
   // type: bf16 or f32, of weights, states and gradients. lm_head is copied as the start of every Linear.
@@ -54,7 +63,8 @@ class HeadTrainer {
               const Stream& stream);
   ~HeadTrainer();
 
-  // Optimizer step s (from 1) on rows; N_k is counted from rows.targets.
+  // Optimizer step s (from 1) on rows; N_k is counted from rows.targets. A table without rows is a step with
+  // gradients of zero. Throws Error(internal) for a target outside the vocabulary.
   StepResult step(const StateRows& rows, int64_t s);
   // Loss sums and hits without gradients; adds to `sums` [K].
   void evaluate(const StateRows& rows, std::vector<HeadMetrics>& sums);

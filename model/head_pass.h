@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/vocabulary_cross_entropy.h"
+#include "model/medusa_heads.h"
+
+namespace gorgon {
+
+// Sizes of the buffers of one chunk: at most `rows` rows of one head at a time.
+struct HeadPassShape {
+  int64_t rows = 0, hidden = 0, vocabulary = 0;
+  int layers = 1;
+  DType type = DType::bf16;  // T
+};
+
+// Where the gradients of one head go. With Write::accumulate all of them are f32.
+struct HeadGradients {
+  std::vector<View> weight;  // [L] of T or f32 [H, H]
+  std::vector<View> bias;    // [L] of f32[H]
+  View linear;               // T or f32 [V, H]
+};
+
+// One Medusa head over one chunk of R rows:
+//   x_0 = hidden[rows];  u_l = x_l W_l^T + b_l;  x_{l+1} = x_l + silu(u_l);  z = x_L Linear^T
+// forward keeps what backward consumes; logits and their gradient share one buffer. Three products per chunk
+// pass the vocabulary: z, dLinear = g^T x_L and dx_L = g Linear. There is no gradient below x_0, so the first
+// ResBlock needs none of its input. Bits do not depend on the number of threads; those of a row's loss do not
+// depend on the other rows (f32).
+class HeadPass {
+ public:
+  HeadPass(const HeadPassShape& shape, Device device);
+  static int64_t workspace_bytes(const HeadPassShape& shape);  // of all buffers
+
+  // hidden T[Q, H]; rows i32[R] within it; labels i32[R], < 0 = none.
+  void forward(const MedusaHead& head, ConstView hidden, ConstView rows, ConstView labels,
+               const Stream& stream);
+
+  // After forward: hits of vocabulary_cross_entropy.h, without gradients.
+  void count_hits(ConstView labels, const Stream& stream);
+
+  // After forward, once: hits, and the gradients of sum row_scale CE. row_scale f32[R].
+  void backward(const MedusaHead& head, ConstView labels, ConstView row_scale, const HeadGradients& gradients,
+                Write write, const Stream& stream);
+
+  // Per row, on the host: cross-entropies after forward, hits after count_hits or backward.
+  std::vector<double> losses(const Stream& stream) const;
+  std::vector<int32_t> hits(const Stream& stream) const;
+
+ private:
+  View chunk(Tensor& buffer) const { return buffer.view().rows(0, rows_); }
+  View logits();
+  CrossEntropyStatistics statistics();
+
+  HeadPassShape shape_;
+  int64_t rows_ = 0;                // R of the chunk at work
+  std::vector<Tensor> x_;           // [L + 1] of T[rows, H]
+  std::vector<Tensor> u_;           // [L] of f32[rows, H]
+  Tensor du_;                       // T[rows, H]
+  Tensor dy_;                       // f32[rows, H]
+  Tensor logits_;                   // T[rows, row stride]
+  Tensor max_, sum_, label_logit_;  // f32[rows]
+  Tensor hits_;                     // i32[rows]
+};
+
+}  // namespace gorgon

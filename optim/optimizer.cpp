@@ -1,0 +1,85 @@
+#include "optim/optimizer.h"
+
+#include "kernels/convert.h"
+#include "kernels/error.h"
+#include "optim/code_map.h"
+
+namespace gorgon {
+
+namespace {
+
+Tensor codes_of_zero(int64_t n, uint8_t code, Device device) {
+  return Tensor::of(std::vector<uint8_t>(static_cast<size_t>(n), code), {n}, device);
+}
+
+}  // namespace
+
+Optimizer::Optimizer(const OptimizerOptions& options, uint64_t seed, std::vector<ParamGroup> groups,
+                     const Stream& stream)
+    : options_{options.eight_bit ? AdamWForm::bitsandbytes : AdamWForm::pytorch, options.beta1, options.beta2,
+               options.epsilon, seed},
+      groups_(std::move(groups)),
+      scalars_(DType::u8, {static_cast<int64_t>(sizeof(StepScalars))}, stream.device()) {
+  const Device device = stream.device();
+  for (const ParamGroup& group : groups_) {
+    require(group.global_offset == 0, "Optimizer", "a shard where a whole tensor is expected");
+    const int64_t n = group.param.elements();
+    State state;
+    if (options.eight_bit && n >= kMinEightBitElements) {
+      const int64_t blocks = (n + kStateBlock - 1) / kStateBlock;
+      state.momentum = codes_of_zero(n, signed_code_map().zero, device);
+      state.variance = codes_of_zero(n, unsigned_code_map().zero, device);
+      state.momentum_absmax = Tensor::zeros(DType::f32, {blocks}, device);
+      state.variance_absmax = Tensor::zeros(DType::f32, {blocks}, device);
+    } else {
+      state.momentum = Tensor::zeros(DType::f32, {n}, device);
+      state.variance = Tensor::zeros(DType::f32, {n}, device);
+    }
+    if (options.f32_master_weights && group.param.type == DType::bf16) {
+      state.master = Tensor(DType::f32, {n}, device);
+      convert(group.param, state.master.view(), stream);
+    }
+    states_.push_back(std::move(state));
+  }
+}
+
+AdamWState Optimizer::views(State& state) {
+  AdamWState views;
+  views.momentum = state.momentum.view();
+  views.variance = state.variance.view();
+  if (!state.momentum_absmax.empty()) views.momentum_absmax = state.momentum_absmax.view();
+  if (!state.variance_absmax.empty()) views.variance_absmax = state.variance_absmax.view();
+  if (!state.master.empty()) views.master = state.master.view();
+  return views;
+}
+
+void Optimizer::step(const StepScalars& scalars, const Stream& stream) {
+  copy_bytes(scalars_.device(), scalars_.data(), {}, &scalars, sizeof scalars);
+  for (size_t i = 0; i < groups_.size(); ++i) {
+    adamw_step(groups_[i], views(states_[i]), options_, scalars_.as<StepScalars>(), stream);
+  }
+}
+
+std::vector<Optimizer::NamedState> Optimizer::states(size_t i) {
+  std::vector<NamedState> named;
+  const AdamWState s = views(states_.at(i));
+  for (const auto& [name, view] :
+       {NamedState{"momentum", s.momentum}, NamedState{"variance", s.variance},
+        NamedState{"momentum_absmax", s.momentum_absmax}, NamedState{"variance_absmax", s.variance_absmax},
+        NamedState{"master", s.master}}) {
+    if (view.data != nullptr) named.push_back({name, view});
+  }
+  return named;
+}
+
+int64_t Optimizer::bytes() const {
+  int64_t sum = 0;
+  for (const State& s : states_) {
+    for (const Tensor* t : {&s.momentum, &s.variance, &s.momentum_absmax, &s.variance_absmax, &s.master}) {
+      sum += t->bytes();
+    }
+  }
+  return sum;
+}
+
+}  // namespace gorgon

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "optim/adamw.h"
+#include "optim/options.h"
+
+namespace gorgon {
+
+// AdamW over whole tensors, with the states it keeps for them: eight bits for tensors of at least
+// kMinEightBitElements elements when options.eight_bit is set, f32 otherwise. adamw (32 bits) follows
+// PyTorch, adamw_8bit follows bitsandbytes, its small tensors too. options.f32_master_weights keeps an f32
+// copy of bf16 parameters, taken when the optimizer is made.
+class Optimizer {
+ public:
+  // Views of the groups must outlive it; global_offset is 0.
+  Optimizer(const OptimizerOptions& options, uint64_t seed, std::vector<ParamGroup> groups,
+            const Stream& stream);
+
+  void step(const StepScalars& scalars, const Stream& stream);
+
+  // States of group i: "momentum", "variance", "momentum_absmax", "variance_absmax", "master", those that
+  // exist.
+  struct NamedState {
+    std::string name;
+    View view;
+  };
+  std::vector<NamedState> states(size_t i);
+
+  int64_t bytes() const;  // of all states
+
+ private:
+  struct State {
+    Tensor momentum, variance, momentum_absmax, variance_absmax, master;
+  };
+  static AdamWState views(State& state);
+
+  AdamWOptions options_;
+  std::vector<ParamGroup> groups_;
+  std::vector<State> states_;
+  Tensor scalars_;  // StepScalars, on the device
+};
+
+}  // namespace gorgon
