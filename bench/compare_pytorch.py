@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Whole training steps: gorgon beside PyTorch on the same sequences, in interleaved pairs on the same machine.
+
+Writes one JSON file: the command, the machine, versions, every pair and the medians of the ratios.
+
+  python bench/compare_pytorch.py --gorgon build/trainer/gorgon --python /path/to/venv/bin/python \
+      --model models/SmolLM2-135M-Instruct.Q4_1.gguf --data tests/golden/reference/rows.jsonl --output bench/results/cpu_all_labels.json
+"""
+import argparse
+import json
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def run(command):
+    """Output, seconds and peak resident bytes of one child process."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    out, err = process.stdout.read(), process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(f"compare: {shlex.join(command)} ended with {process.returncode}: {err[-500:]}")
+    return out, usage.ru_maxrss * 1024
+
+
+def sequences(args, folder):
+    """The sequences both sides train on; with --labels P only the last P percent of each sequence keep their label."""
+    path = os.path.join(folder, "sequences.jsonl")
+    with open(args.data, encoding="utf-8") as source, open(path, "w", encoding="utf-8") as out:
+        count = 0
+        for line in source:
+            row = json.loads(line)
+            ids = row["input_ids"]
+            labels = list(row.get("labels", ids))
+            masked = len(ids) - len(ids) * args.labels // 100
+            labels[:masked] = [-100] * masked
+            out.write(json.dumps({"input_ids": ids, "labels": labels}) + "\n")
+            count += 1
+            if count == args.batch * (args.steps + 1):
+                break
+    return path
+
+
+def gorgon(args, data, folder, number):
+    run_dir = os.path.join(folder, f"run{number}")
+    config = os.path.join(folder, f"run{number}.yaml")
+    with open(config, "w", encoding="utf-8") as file:
+        file.write(f"""model_path: {os.path.abspath(args.model)}
+train_dataset_path: {data}
+output_dir: {run_dir}
+max_seq_length: 4096
+packing: false
+shuffle: false
+medusa_num_heads: {args.heads}
+per_device_train_batch_size: {args.batch}
+num_train_epochs: 1
+learning_rate: 1.0e-4
+max_grad_norm: 10
+optim: {args.optim}
+bf16: {"true" if args.dtype == "bf16" else "false"}
+device: cpu
+report_to: none
+""")
+    _, rss = run([args.gorgon, "train", config, "--resume", "never"])
+    with open(os.path.join(run_dir, "metrics.jsonl"), encoding="utf-8") as file:
+        steps = [row for row in map(json.loads, file) if "tokens_per_s" in row]
+    return {"tokens_per_s": statistics.median(row["tokens_per_s"] for row in steps[1:]), "peak_rss_bytes": rss,
+            "losses": [row["loss"] for row in steps]}
+
+
+def peer(args, data, style):
+    out, rss = run([args.python, os.path.join(HERE, "peer_pytorch.py"), "--model", args.model, "--data", data, "--style", style,
+                    "--dtype", args.dtype, "--optim", args.optim, "--heads", str(args.heads), "--batch", str(args.batch),
+                    "--steps", str(args.steps)])
+    result = json.loads(out.strip().splitlines()[-1])
+    result["peak_rss_bytes"] = rss
+    return result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gorgon", default="build/trainer/gorgon")
+    parser.add_argument("--python", default=sys.executable, help="an interpreter with torch, transformers, bitsandbytes, gguf")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--data", required=True, help="JSONL of packed sequences {input_ids, labels}")
+    parser.add_argument("--styles", default="tuned,published")
+    parser.add_argument("--dtype", choices=["bf16", "f32"], default="bf16")
+    parser.add_argument("--optim", default="adamw_8bit")
+    parser.add_argument("--labels", type=int, default=100, help="percent of each sequence that is supervised")
+    parser.add_argument("--heads", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--output")
+    args = parser.parse_args()
+
+    pairs = []
+    with tempfile.TemporaryDirectory() as folder:
+        data = sequences(args, folder)
+        for number in range(args.pairs):
+            pair = {"gorgon": gorgon(args, data, folder, number)}
+            for style in args.styles.split(","):
+                pair[style] = peer(args, data, style)
+            pairs.append(pair)
+            print(f"pair {number + 1} of {args.pairs}: " + ", ".join(
+                f"{name} {value['tokens_per_s']:.0f} tokens/s {value['peak_rss_bytes'] / 2**30:.2f} GiB"
+                for name, value in pair.items()), file=sys.stderr)
+    ratios = {style: {
+        "speed": statistics.median(p["gorgon"]["tokens_per_s"] / p[style]["tokens_per_s"] for p in pairs),
+        "memory": statistics.median(p["gorgon"]["peak_rss_bytes"] / p[style]["peak_rss_bytes"] for p in pairs),
+    } for style in args.styles.split(",")}
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        chip = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), platform.machine())
+    result = {"command": shlex.join(["python"] + sys.argv), "device": f"{chip}, {os.cpu_count()} cores", "ratios": ratios, "pairs": pairs}
+    text = json.dumps(result, indent=1)
+    if args.output:
+        with open(args.output, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+    for style, ratio in ratios.items():
+        print(f"gorgon / {style} PyTorch: {ratio['speed']:.2f} x tokens/s, {100 * ratio['memory']:.0f} % of the memory")
+
+
+if __name__ == "__main__":
+    main()
