@@ -44,9 +44,9 @@ void gemm(ConstView a, ConstView b, View c, const GemmOptions& options, const St
   }
 }
 
-void linear(ConstView x, const WeightMatrix& weight, View y, const Stream& stream) {
+void linear(ConstView x, const WeightMatrix& weight, View y, Write write, const Stream& stream) {
   require(weight.type == x.type, "linear", "type of the weight");
-  gemm(x, weight.view(), y, {false, true, Write::overwrite}, stream);
+  gemm(x, weight.view(), y, {false, true, write}, stream);
 }
 
 }  // namespace gorgon

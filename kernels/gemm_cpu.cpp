@@ -1,8 +1,7 @@
 #include <algorithm>
-#include <atomic>
 
 #include "kernels/gemm_tiles.h"
-#include "kernels/thread_pool.h"
+#include "kernels/worker_loop.h"
 
 namespace gorgon::cpu {
 
@@ -39,14 +38,11 @@ void multiply_tiles(const Product& product, const Stream& stream) {
   const int64_t m = product.m(), n = product.n();
   const TileSize size = tile_size(m, n);
   const int64_t across = pieces(n, size.columns), count = pieces(m, size.rows) * across;
-  // One item per thread, so that buffers are made once; the tiles are drawn from a counter.
-  std::atomic<int64_t> next{0};
-  stream.threads().parallel_for(std::min<int64_t>(count, stream.threads().size()), [&](int64_t) {
-    Tiles tiles(product);
-    for (int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
+  parallel_workers(stream.threads(), count, [&] {
+    return [&, tiles = Tiles(product)](int64_t i) mutable {
       const int64_t row = i / across * size.rows, column = i % across * size.columns;
       tiles.multiply({row, std::min(size.rows, m - row), column, std::min(size.columns, n - column)});
-    }
+    };
   });
 }
 

@@ -1,10 +1,15 @@
 // Linked in place of the CUDA backend where it is not built: every call site stays free of #ifdef.
+#include "kernels/attention.h"
 #include "kernels/convert.h"
 #include "kernels/dequantise.h"
 #include "kernels/device.h"
+#include "kernels/embedding.h"
 #include "kernels/error.h"
 #include "kernels/gemm.h"
 #include "kernels/resblock.h"
+#include "kernels/rms_norm.h"
+#include "kernels/rotary_embedding.h"
+#include "kernels/swiglu.h"
 #include "kernels/vocabulary_cross_entropy.h"
 
 namespace gorgon::cuda {
@@ -71,6 +76,22 @@ void gather_rows(ConstView, ConstView, View, const Stream&) {
 }
 
 void dequantise(ConstView, View, const Stream&) {
+  not_built();
+}
+
+void attention(ConstView, std::span<const AttentionSequence>, const AttentionShape&, View, const Stream&) {
+  not_built();
+}
+void embedding(ConstView, const WeightMatrix&, View, const Stream&) {
+  not_built();
+}
+void rms_norm(ConstView, ConstView, float, View, const Stream&) {
+  not_built();
+}
+void rotary_embedding(View, int64_t, ConstView, const RotaryTable&, const Stream&) {
+  not_built();
+}
+void swiglu(ConstView, View, const Stream&) {
   not_built();
 }
 

@@ -1,0 +1,58 @@
+#include "model/kv_cache.h"
+
+#include "kernels/error.h"
+
+namespace gorgon {
+
+KvCache::KvCache(const ModelConfig& config, DType type, int64_t capacity, Device device)
+    : capacity_(capacity) {
+  const Shape shape = {capacity, config.num_key_value_heads * config.head_dim};
+  for (int64_t l = 0; l < config.num_hidden_layers; ++l) {
+    keys_.emplace_back(type, shape, device);
+    values_.emplace_back(type, shape, device);
+  }
+}
+
+View KvCache::rows(Tensor& tensor, int64_t tokens) {
+  require(tokens >= 0 && tokens <= capacity_, "KvCache", "more tokens than its capacity");
+  return tensor.view().rows(0, tokens);
+}
+
+View KvCache::keys(int64_t layer, int64_t tokens) {
+  return rows(keys_[static_cast<size_t>(layer)], tokens);
+}
+
+View KvCache::values(int64_t layer, int64_t tokens) {
+  return rows(values_[static_cast<size_t>(layer)], tokens);
+}
+
+void KvCache::append(int64_t tokens) {
+  require(tokens >= 0 && length_ + tokens <= capacity_, "KvCache::append", "more tokens than its capacity");
+  length_ += tokens;
+}
+
+void KvCache::keep(std::span<const int32_t> nodes) {
+  int64_t to = length_;
+  int32_t previous = -1;
+  for (const int32_t node : nodes) {
+    require(node > previous && length_ + node < capacity_, "KvCache::keep", "nodes not ascending or outside");
+    previous = node;
+    const int64_t from = length_ + node;
+    for (size_t l = 0; l < keys_.size() && from != to; ++l) {
+      for (Tensor* tensor : {&keys_[l], &values_[l]}) {
+        const View source = tensor->view().rows(from, from + 1), place = tensor->view().rows(to, to + 1);
+        copy_bytes(place.device, place.data, source.device, source.data,
+                   bytes_of(source.type, source.elements()));
+      }
+    }
+    ++to;
+  }
+  length_ = to;
+}
+
+void KvCache::truncate(int64_t length) {
+  require(length >= 0 && length <= length_, "KvCache::truncate", "length");
+  length_ = length;
+}
+
+}  // namespace gorgon
