@@ -8,7 +8,8 @@ namespace gorgon {
 
 // Which rows a set of sequences has: host side, from labels alone. Head k (1..K) at position t targets the
 // label of token t + 1 + k of the same sequence, -100 where there is none; a row exists when one of its K
-// targets does.
+// targets does. Rows are in order of position. Segments play no part: attention crosses them (packing
+// wrapped), or there is one a sequence (packing none).
 struct RowTable {
   std::vector<int32_t> row;      // [P] index into the sequences' flat tokens
   std::vector<int32_t> targets;  // [P, K]
@@ -17,7 +18,7 @@ struct RowTable {
 RowTable supervised_rows(const Sequences& sequences, int num_heads);
 
 // Runs the backbone over the sequences, `micro_batch` sequences at a time, and keeps the states that rows
-// read.
+// read. Positions count from the start of each sequence. Empty tables where nothing is supervised.
 StateRows forward_state_rows(const Backbone& backbone, const Sequences& sequences, int num_heads,
                              int64_t micro_batch, const Stream& stream);
 

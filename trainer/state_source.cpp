@@ -1,0 +1,95 @@
+#include "trainer/state_source.h"
+
+#include <algorithm>
+#include <numeric>
+#include <span>
+
+#include "kernels/convert.h"
+#include "kernels/error.h"
+
+namespace gorgon {
+
+namespace {
+
+// Flat tokens [begin, end) of the sequences [first, last).
+struct MicroBatch {
+  int64_t first, last;
+  int64_t begin, end;
+};
+
+BackboneContext context_of(const Sequences& sequences, const MicroBatch& batch) {
+  BackboneContext context;
+  context.offsets.push_back(0);
+  for (int64_t s = batch.first; s < batch.last; ++s) {
+    const int64_t begin = sequences.offsets[static_cast<size_t>(s)];
+    const int64_t end = sequences.offsets[static_cast<size_t>(s) + 1];
+    const auto known = static_cast<int64_t>(context.positions.size());
+    context.positions.resize(static_cast<size_t>(known + end - begin));
+    std::iota(context.positions.begin() + known, context.positions.end(), 0);
+    context.offsets.push_back(end - batch.begin);
+  }
+  return context;
+}
+
+}  // namespace
+
+RowTable supervised_rows(const Sequences& sequences, int num_heads) {
+  RowTable table;
+  for (int64_t s = 0; s < sequences.count(); ++s) {
+    const int64_t begin = sequences.offsets[static_cast<size_t>(s)];
+    const int64_t end = sequences.offsets[static_cast<size_t>(s) + 1];
+    int64_t last_supervised = begin - 1;  // among the targets looked at so far
+    for (int64_t t = begin; t + 2 < end; ++t) {
+      // Targets of t are tokens t + 2 .. t + 1 + K; only the last of them is new.
+      const int64_t first_new = t == begin ? t + 2 : t + 1 + num_heads;
+      for (int64_t target = first_new; target <= std::min(t + 1 + num_heads, end - 1); ++target) {
+        if (sequences.labels[static_cast<size_t>(target)] != kIgnoreIndex) last_supervised = target;
+      }
+      if (last_supervised < t + 2) continue;
+      table.row.push_back(static_cast<int32_t>(t));
+      table.id.push_back(sequences.first_id[static_cast<size_t>(s)] + t - begin);
+      for (int64_t target = t + 2; target < t + 2 + num_heads; ++target) {
+        table.targets.push_back(target < end ? sequences.labels[static_cast<size_t>(target)] : kIgnoreIndex);
+      }
+    }
+  }
+  return table;
+}
+
+StateRows forward_state_rows(const Backbone& backbone, const Sequences& sequences, int num_heads,
+                             int64_t micro_batch, const Stream& stream) {
+  require(micro_batch > 0 && num_heads > 0, "forward_state_rows", "micro_batch or num_heads");
+  RowTable table = supervised_rows(sequences, num_heads);
+  const auto rows = static_cast<int64_t>(table.row.size());
+  if (rows == 0) return {};
+  // Every row reads a state of its own: state i is that of row i.
+  const Device device = stream.device();
+  StateRows result;
+  result.hidden = Tensor(backbone.compute(), {rows, backbone.config().hidden_size}, device);
+  auto next = table.row.begin();
+  for (int64_t first = 0; first < sequences.count(); first += micro_batch) {
+    const int64_t last = std::min(first + micro_batch, sequences.count());
+    const MicroBatch batch{first, last, sequences.offsets[static_cast<size_t>(first)],
+                           sequences.offsets[static_cast<size_t>(last)]};
+    std::vector<int32_t> wanted;
+    const auto done = next - table.row.begin();
+    for (; next != table.row.end() && *next < batch.end; ++next) {
+      wanted.push_back(*next - static_cast<int32_t>(batch.begin));
+    }
+    if (wanted.empty()) continue;
+    const std::span tokens(sequences.tokens.data() + batch.begin,
+                           static_cast<size_t>(batch.end - batch.begin));
+    const Tensor states = backbone.forward(tokens, context_of(sequences, batch), stream);
+    const auto count = static_cast<int64_t>(wanted.size());
+    const Tensor index = Tensor::of(wanted, {count}, device);
+    gather_rows(states.view(), index.view(), result.hidden.view().rows(done, done + count), stream);
+  }
+  std::vector<int32_t> own(static_cast<size_t>(rows));
+  std::iota(own.begin(), own.end(), 0);
+  result.row = Tensor::of(own, {rows}, device);
+  result.targets = Tensor::of(table.targets, {rows, num_heads}, device);
+  result.id = Tensor::of(table.id, {rows}, device);
+  return result;
+}
+
+}  // namespace gorgon
