@@ -27,12 +27,16 @@ struct Dataset {
   Sequences gather(const std::vector<int64_t>& which) const;
 };
 
-// Atomically. Throws Error(resource); an attribute may have at most 32 KiB.
+// Atomically; takes the data set's memory twice again. Throws Error(resource); an attribute may have 32
+// KiB.
 void write_dataset(const std::filesystem::path& path, const Dataset& dataset);
 
 // Throws Error(data) naming what is wrong: no mark, incomplete, checksum, other types or sizes, external
 // links, filters, offsets that do not ascend from 0 to n. Such a file is derived and can be made again.
 Dataset read_dataset(const std::filesystem::path& path);
+
+// Whether the file begins as one of these does, damaged or not.
+bool is_dataset_file(const std::filesystem::path& path);
 
 // "" where every attribute of `wanted` has the same value in `found`, else the first that differs, as
 // "key: expected X, found Y".
