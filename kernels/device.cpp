@@ -52,7 +52,19 @@ Stream::Stream(Device device, int threads)
 }
 
 Stream::~Stream() {
+  release(device_, scratch_);
   if (device_.kind == DeviceKind::cuda) cuda::destroy_stream(device_.index, native_);
+}
+
+void* Stream::scratch(int64_t bytes) const {
+  if (bytes > scratch_bytes_) {
+    release(device_, scratch_);
+    scratch_ = nullptr;
+    scratch_bytes_ = 0;
+    scratch_ = allocate(device_, bytes);
+    scratch_bytes_ = bytes;
+  }
+  return scratch_;
 }
 
 void Stream::synchronize() const {

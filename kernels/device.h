@@ -35,13 +35,20 @@ class Stream {
 
   Device device() const { return device_; }
   ThreadPool& threads() const { return *threads_; }
-  void* native() const { return native_; }  // cudaStream_t on a GPU, nullptr on the CPU
+  void* native() const { return native_; }  // the CUDA backend's queue on a GPU, nullptr on the CPU
+
+  // Memory of the device for what an op needs between its beginning and its end; the next call may hand out
+  // the same bytes. Grows to the largest request and stays, so that a repeated step allocates nothing.
+  void* scratch(int64_t bytes) const;
+
   void synchronize() const;
 
  private:
   Device device_;
   std::unique_ptr<ThreadPool> threads_;
   void* native_ = nullptr;
+  mutable void* scratch_ = nullptr;
+  mutable int64_t scratch_bytes_ = 0;
 };
 
 // Raw memory of a device, 64-byte aligned, not initialised. Throws Error(resource) naming bytes asked and

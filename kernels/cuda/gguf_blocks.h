@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cuda/device.h"
+#include "kernels/error.h"
 
 namespace gorgon::cuda {
 

@@ -1,6 +1,7 @@
 # Device code: compiled by nvcc for the backend, and as C++ by the tests that emulate a GPU.
 set(gorgon_cuda_kernels
   convert_kernels.cu
+  dequantise_kernels.cu
   gemm_kernels.cu
   resblock_kernels.cu
   vocabulary_cross_entropy_kernels.cu

@@ -4,6 +4,7 @@
 // (see block.h). Found in place of kernels/cuda/native/gorgon_cuda_target.h; only what the kernels use is
 // here.
 
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -23,6 +24,7 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define GORGON_GRID_CONSTANT
 
 struct dim3 {
   unsigned x = 1, y = 1, z = 1;
@@ -125,6 +127,12 @@ inline uint32_t __float_as_uint(float value) {
 }
 inline float __uint_as_float(uint32_t bits) {
   return std::bit_cast<float>(bits);
+}
+inline int __clz(int value) {
+  return std::countl_zero(static_cast<uint32_t>(value));
+}
+inline int __popcll(uint64_t bits) {
+  return std::popcount(bits);
 }
 inline uint32_t __umulhi(uint32_t a, uint32_t b) {
   return static_cast<uint32_t>((static_cast<uint64_t>(a) * b) >> 32);

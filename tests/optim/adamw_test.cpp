@@ -7,10 +7,11 @@
 
 #include <gtest/gtest.h>
 
-#include "golden.h"
 #include "kernels/error.h"
 #include "optim/code_map.h"
 #include "optim/stochastic_rounding.h"
+#include "tests/optim/golden.h"
+#include "tests/optim/on_device.h"
 
 namespace gorgon {
 namespace {
@@ -137,7 +138,7 @@ TEST_P(EightBit, HasTheBitsOfTheReference) {
   const size_t n = 20 * 256 + 77;
   const Floats start = normal(n, 1, 0.02f);
   for (const int threads : {1, 3}) {
-    const Stream stream({}, threads);
+    const Stream stream(test_device(), threads);
     Parameter p(start, GetParam(), true);
     p.group.id = 12;
     p.group.global_offset = 512;
@@ -155,7 +156,7 @@ TEST_P(EightBit, HasTheBitsOfTheReference) {
       Parameter::set(p.grad, wild_gradient(n, static_cast<unsigned>(t)));
       const StepScalars scalars{1e-3f, t % 2 == 0 ? 0.3f : 1.0f, t, 0};
       r.step(p, scalars, options);
-      adamw_step(p.group, p.state(), options, &scalars, stream);
+      adamw_on_device(p.group, p.state(), options, &scalars, stream);
       for (size_t i = 0; i < n; ++i) {
         ASSERT_EQ(p.momentum.as<uint8_t>()[i], r.m_codes[i]) << "step " << t << " element " << i;
         ASSERT_EQ(p.variance.as<uint8_t>()[i], r.v_codes[i]) << "step " << t << " element " << i;
@@ -175,7 +176,7 @@ INSTANTIATE_TEST_SUITE_P(Types, EightBit, ::testing::Values(DType::f32, DType::b
 // The arithmetic that replaces the search, at every threshold and its neighbours and all over the range.
 // One step from zero states with beta1 = beta2 = 0 hands the codes any m = g and v = g^2 that we like.
 TEST(EightBitCodes, AreTheNearestEverywhere) {
-  const Stream stream({}, 2);
+  const Stream stream(test_device(), 2);
   AdamWOptions options;
   options.beta1 = options.beta2 = 0.0f;
   std::mt19937 random(5);
@@ -189,7 +190,7 @@ TEST(EightBitCodes, AreTheNearestEverywhere) {
     Parameter p(Floats(g.size(), 0.0f), DType::f32, true);
     Parameter::set(p.grad, g);
     const StepScalars scalars{0.0f, 1.0f, 1, 0};
-    adamw_step(p.group, p.state(), options, &scalars, stream);
+    adamw_on_device(p.group, p.state(), options, &scalars, stream);
     for (size_t i = 0; i < g.size(); ++i) {
       const float m_max = p.momentum_absmax.as<float>()[i / 256],
                   v_max = p.variance_absmax.as<float>()[i / 256];
@@ -216,7 +217,7 @@ TEST(EightBitCodes, AreTheNearestEverywhere) {
 
 TEST(AdamW, AgreesWithPyTorch) {
   const auto golden = optimizer_golden()["adamw"];
-  const Stream stream({}, 1);
+  const Stream stream(test_device(), 1);
   Parameter p(golden["start"].get<Floats>(), DType::f32, false);
   p.group.weight_decay = 0.1f;
   AdamWOptions options;
@@ -224,7 +225,7 @@ TEST(AdamW, AgreesWithPyTorch) {
   for (size_t s = 0; s < golden["steps"].size(); ++s) {
     Parameter::set(p.grad, golden["gradients"][s].get<Floats>());
     const StepScalars scalars{0.01f, 1.0f, static_cast<int32_t>(s) + 1, 0};
-    adamw_step(p.group, p.state(), options, &scalars, stream);
+    adamw_on_device(p.group, p.state(), options, &scalars, stream);
     const auto expected = golden["steps"][s];
     for (size_t i = 0; i < 12; ++i) {
       // a handful of f32 roundings a step, relative 6e-8 each
@@ -237,31 +238,31 @@ TEST(AdamW, AgreesWithPyTorch) {
 }
 
 TEST(AdamW, ShardsHaveTheBitsOfTheWhole) {
-  const Stream stream({}, 2);
+  const Stream stream(test_device(), 2);
   const Floats start = normal(4096, 1, 0.02f), gradient = normal(4096, 2, 0.1f);
   for (const bool eight_bit : {true, false}) {
     Parameter whole(start, DType::bf16, eight_bit);
     Parameter::set(whole.grad, gradient);
     const StepScalars scalars{1e-3f, 1.0f, 1, 0};
-    adamw_step(whole.group, whole.state(), {}, &scalars, stream);
+    adamw_on_device(whole.group, whole.state(), {}, &scalars, stream);
     for (const size_t begin : {0, 256, 2560}) {
       const auto from = static_cast<int64_t>(begin);
       Parameter part(Floats(start.begin() + from, start.end()), DType::bf16, eight_bit);
       Parameter::set(part.grad, Floats(gradient.begin() + from, gradient.end()));
       part.group.global_offset = from;
-      adamw_step(part.group, part.state(), {}, &scalars, stream);
+      adamw_on_device(part.group, part.state(), {}, &scalars, stream);
       for (size_t i = begin; i < 4096; ++i) ASSERT_EQ(part.value(i - begin), whole.value(i)) << i;
     }
   }
 }
 
 TEST(AdamW, SkipsTheStepAndTouchesNothing) {
-  const Stream stream({}, 1);
+  const Stream stream(test_device(), 1);
   Parameter p(normal(512, 1, 1.0f), DType::bf16, true);
   Parameter::set(p.grad, Floats(512, std::nanf("")));
   const Tensor before = p.param.to({}), codes = p.momentum.to({});
   const StepScalars scalars{1e-3f, 1.0f, 1, 1};
-  adamw_step(p.group, p.state(), {}, &scalars, stream);
+  adamw_on_device(p.group, p.state(), {}, &scalars, stream);
   EXPECT_EQ(std::memcmp(before.data(), p.param.data(), 1024), 0);
   EXPECT_EQ(std::memcmp(codes.data(), p.momentum.data(), 512), 0);
   EXPECT_EQ(p.momentum_absmax.as<float>()[0], 0.0f);
@@ -270,7 +271,7 @@ TEST(AdamW, SkipsTheStepAndTouchesNothing) {
 // A weight of 0.02 and updates of 1e-5: an ulp of bf16 there is 1.2e-4, so rounding to nearest never moves
 // it.
 TEST(AdamW, StochasticRoundingMovesWhereNearestStalls) {
-  const Stream stream({}, 2);
+  const Stream stream(test_device(), 2);
   const size_t n = 1 << 14;
   constexpr int kSteps = 40;
   Parameter stochastic(Floats(n, 0.02f), DType::bf16, false),
@@ -282,7 +283,7 @@ TEST(AdamW, StochasticRoundingMovesWhereNearestStalls) {
     for (Parameter* p : {&stochastic, &master}) {
       Parameter::set(p->grad, Floats(n, 1.0f));
       const StepScalars scalars{1e-5f, 1.0f, t, 0};
-      adamw_step(p->group, p->state(), {}, &scalars, stream);
+      adamw_on_device(p->group, p->state(), {}, &scalars, stream);
     }
     for (float& x : nearest) x = static_cast<float>(bf16(x - 1e-5f));  // a constant gradient: m / sqrt(v) = 1
   }
@@ -297,11 +298,11 @@ TEST(AdamW, StochasticRoundingMovesWhereNearestStalls) {
 }
 
 TEST(AdamW, RefusesShardsThatCutABlock) {
-  const Stream stream({}, 1);
+  const Stream stream(test_device(), 1);
   Parameter p(Floats(512, 0.0f), DType::f32, true);
   p.group.global_offset = 100;
   const StepScalars scalars{};
-  EXPECT_THROW(adamw_step(p.group, p.state(), {}, &scalars, stream), Error);
+  EXPECT_THROW(adamw_on_device(p.group, p.state(), {}, &scalars, stream), Error);
 }
 
 }  // namespace

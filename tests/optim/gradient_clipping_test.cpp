@@ -7,6 +7,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/kernels/on_device.h"
+
 namespace gorgon {
 namespace {
 
@@ -26,12 +28,12 @@ TEST(SquareSum, AgreesWithF64AndNotWithTheThreads) {
     const Tensor a = Tensor::of(wide, {n}), b = Tensor::of(narrow, {n});
     std::vector<float> results;
     for (const int threads : {1, 2, 3}) {
-      const Stream stream({}, threads);
+      const Stream stream(test_device(), threads);
       Tensor sum(DType::f32, {1});
-      square_sum(a.view(), sum.view(), stream);
+      on_device(stream, square_sum, a.view(), sum.view());
       results.push_back(*sum.as<float>());
       EXPECT_NEAR(results.back(), exact, 1e-6 * exact);  // f32 sums of at most 4,096 positive terms
-      square_sum(b.view(), sum.view(), stream);
+      on_device(stream, square_sum, b.view(), sum.view());
       EXPECT_NEAR(*sum.as<float>(), exact_narrow, 1e-6 * exact_narrow);
     }
     EXPECT_EQ(results[0], results[1]);
@@ -40,7 +42,7 @@ TEST(SquareSum, AgreesWithF64AndNotWithTheThreads) {
 }
 
 TEST(SquareSum, ShowsWhatIsNotFinite) {
-  const Stream stream({}, 1);
+  const Stream stream(test_device(), 1);
   Tensor sum(DType::f32, {1});
   for (const float poison :
        {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
@@ -48,7 +50,7 @@ TEST(SquareSum, ShowsWhatIsNotFinite) {
       std::vector<float> values(99, 1.0f);
       values[at] = poison;
       const Tensor t = Tensor::of(values, {99});
-      square_sum(t.view(), sum.view(), stream);
+      on_device(stream, square_sum, t.view(), sum.view());
       EXPECT_FALSE(std::isfinite(*sum.as<float>()));
     }
   }

@@ -16,6 +16,9 @@
   extern __shared__ __align__(16) unsigned char gorgon_dynamic_shared[]; \
   T* name = reinterpret_cast<T*>(gorgon_dynamic_shared)
 
+// A parameter that is read where the launch put it, however it is indexed.
+#define GORGON_GRID_CONSTANT __grid_constant__
+
 namespace gorgon::cuda {
 
 // Puts one launch into the stream's queue; device_cuda.cpp. Throws Error(resource) where CUDA refuses it.
