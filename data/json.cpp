@@ -131,21 +131,26 @@ class TreeBuilder : public nlohmann::json_sax<Json> {
   Json* slot_ = nullptr;  // where the value of the last key goes
 };
 
-const Json& member(const Json& object, const std::string& key, const JsonOptions& options) {
-  if (!object.is_object()) {
-    fail(options.code, {place_of(options, 0), key, "an object that holds it", object.type_name(), ""});
-  }
-  const auto found = object.find(key);
-  if (found == object.end()) fail(options.code, {place_of(options, 0), key, "a value", "no such key", ""});
-  return *found;
+// Values are looked at when parsing is over: errors name the line or the file, no byte.
+[[noreturn]] void fail_found(const JsonOptions& options, const std::string& key, const std::string& expected,
+                             const std::string& found) {
+  const std::string place = options.line > 0 ? at_line(options.file, options.line) : options.file;
+  fail(options.code, {place, key, expected, found, ""});
 }
 
 [[noreturn]] void fail_value(const JsonOptions& options, const std::string& key, const std::string& expected,
                              const Json& value) {
-  const std::string text =
-      value.is_structured() ? "an " + std::string(value.type_name()) : value.dump(-1, ' ', true);
-  fail(options.code, {options.line > 0 ? at_line(options.file, options.line) : options.file, key, expected,
-                      value.is_structured() ? text : quote_value(text), ""});
+  fail_found(options, key, expected,
+             value.is_structured() ? "an " + std::string(value.type_name())
+                                   : quote_value(value.dump(-1, ' ', true)));
+}
+
+const Json& member(const Json& object, const std::string& key, const std::string& expected,
+                   const JsonOptions& options) {
+  if (!object.is_object()) fail_found(options, key, "an object that holds it", object.type_name());
+  const auto found = object.find(key);
+  if (found == object.end()) fail_found(options, key, expected, "no such key");
+  return *found;
 }
 
 }  // namespace
@@ -165,8 +170,8 @@ Json parse_json(std::string_view text, const JsonOptions& options) {
 
 int64_t json_int(const Json& object, const std::string& key, int64_t min, int64_t max,
                  const JsonOptions& options) {
-  const Json& value = member(object, key, options);
   const std::string expected = "an integer from " + std::to_string(min) + " to " + std::to_string(max);
+  const Json& value = member(object, key, expected, options);
   if (!value.is_number_integer()) fail_value(options, key, expected, value);
   if (value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) {
     fail_value(options, key, expected, value);
@@ -177,13 +182,13 @@ int64_t json_int(const Json& object, const std::string& key, int64_t min, int64_
 }
 
 double json_number(const Json& object, const std::string& key, const JsonOptions& options) {
-  const Json& value = member(object, key, options);
+  const Json& value = member(object, key, "a number", options);
   if (!value.is_number()) fail_value(options, key, "a number", value);
   return value.get<double>();
 }
 
 std::string json_string(const Json& object, const std::string& key, const JsonOptions& options) {
-  const Json& value = member(object, key, options);
+  const Json& value = member(object, key, "a string", options);
   if (!value.is_string()) fail_value(options, key, "a string", value);
   return value.get<std::string>();
 }

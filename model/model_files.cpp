@@ -62,7 +62,9 @@ void check_config(const ModelConfig& c, const std::string& place) {
     error("num_key_value_heads", "a divisor of num_attention_heads " + std::to_string(c.num_attention_heads),
           std::to_string(c.num_key_value_heads));
   }
-  if (c.head_dim % 2 != 0) error("head_dim", "an even number", std::to_string(c.head_dim));
+  if (c.head_dim < 2 || c.head_dim % 2 != 0) {
+    error("head_dim", "an even number from 2", std::to_string(c.head_dim));
+  }
   if (!std::isfinite(c.rms_norm_eps) || c.rms_norm_eps < 0.0f) {
     error("rms_norm_eps", "a finite number from 0", std::to_string(c.rms_norm_eps));
   }
