@@ -1,0 +1,67 @@
+#include "tests/trainer/io_faults.h"
+
+#include <cstdio>
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace gorgon::io_faults {
+namespace {
+
+enum class Mode { none, die, fail };
+Mode g_mode = Mode::none;
+int g_left = 0, g_error = 0;
+
+// Whether this call is to fail; does not return when the process is to die.
+bool strikes() {
+  if (g_mode == Mode::none || g_left-- > 0) return false;
+  if (g_mode == Mode::die) ::_exit(kDeath);
+  g_mode = Mode::none;
+  errno = g_error;
+  return true;
+}
+
+}  // namespace
+
+void die_at(int call) {
+  g_mode = Mode::die;
+  g_left = call;
+}
+
+void fail_at(int call, int error) {
+  g_mode = Mode::fail;
+  g_left = call;
+  g_error = error;
+}
+
+void none() {
+  g_mode = Mode::none;
+}
+
+}  // namespace gorgon::io_faults
+
+using gorgon::io_faults::strikes;
+
+// Straight system calls: what the C library's wrappers do.
+extern "C" {
+
+ssize_t write(int descriptor, const void* data, size_t bytes) {
+  return strikes() ? -1 : ::syscall(SYS_write, descriptor, data, bytes);
+}
+int fsync(int descriptor) {
+  return strikes() ? -1 : static_cast<int>(::syscall(SYS_fsync, descriptor));
+}
+int rename(const char* from, const char* to) noexcept {
+  return strikes() ? -1 : static_cast<int>(::syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0));
+}
+int mkdir(const char* path, mode_t mode) noexcept {
+  return strikes() ? -1 : static_cast<int>(::syscall(SYS_mkdirat, AT_FDCWD, path, mode));
+}
+int unlinkat(int directory, const char* path, int flags) noexcept {
+  return strikes() ? -1 : static_cast<int>(::syscall(SYS_unlinkat, directory, path, flags));
+}
+
+}  // extern "C"
