@@ -137,14 +137,16 @@ TEST(Checkpoint, EveryBitFlipIsSeen) {
   size_t flips = 0;
   for (const char* name : {"heads", "state.json", "manifest.json"}) {
     const std::string whole = file_text(checkpoint / name);
+    std::fstream file(checkpoint / name, std::ios::in | std::ios::out | std::ios::binary);
+    const auto put = [&](size_t byte, int value) {
+      file.seekp(static_cast<std::streamoff>(byte)).put(static_cast<char>(value)).flush();
+    };
     for (size_t bit = 0; bit < whole.size() * 8; ++bit) {
-      std::string damaged = whole;
-      damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << bit % 8));
-      std::ofstream(checkpoint / name, std::ios::binary) << damaged;
+      put(bit / 8, whole[bit / 8] ^ (1 << bit % 8));
       EXPECT_THROW(verify_checkpoint(checkpoint), Error) << name << " bit " << bit;
+      put(bit / 8, whole[bit / 8]);
       ++flips;
     }
-    std::ofstream(checkpoint / name, std::ios::binary) << whole;
   }
   EXPECT_GT(flips, 5000u);
   verify_checkpoint(checkpoint);
@@ -156,8 +158,9 @@ TEST(Checkpoint, ErrorsNameFileAndSums) {
   const fs::path heads = run.path() / "checkpoint-1" / "heads";
   const std::string sum = sha256_of_file(heads, ExitCode::data);
   std::ofstream(heads, std::ios::binary) << "Weights of step 1";
-  EXPECT_THAT(error_of(ExitCode::checkpoint, [&] { verify_checkpoint(run.path() / "checkpoint-1"); }),
-              AllOf(HasSubstr(heads.string()), HasSubstr(sum), HasSubstr(sha256_of_file(heads, ExitCode::data))));
+  EXPECT_THAT(
+      error_of(ExitCode::checkpoint, [&] { verify_checkpoint(run.path() / "checkpoint-1"); }),
+      AllOf(HasSubstr(heads.string()), HasSubstr(sum), HasSubstr(sha256_of_file(heads, ExitCode::data))));
   EXPECT_THAT(error_of(ExitCode::checkpoint, [&] { newest(run.path()); }),
               AllOf(HasSubstr("only damaged ones: checkpoint-1"), HasSubstr("--force")));
 }
@@ -240,7 +243,7 @@ TEST(CheckpointFaults, FullDiskAtEveryCallKeepsThePreviousAndLeavesNoTemporary) 
     io_faults::none();
     const auto [name, warnings] = newest(run.path());
     EXPECT_EQ(warnings, 0) << k;
-    if (failed) EXPECT_THAT(name, ::testing::AnyOf("checkpoint-2", "checkpoint-3"));
+    EXPECT_TRUE(name == "checkpoint-3" || (failed && name == "checkpoint-2")) << k;
     EXPECT_THAT(remove_leftovers(run.path()), IsEmpty()) << k;
   }
   EXPECT_GT(k, 10);

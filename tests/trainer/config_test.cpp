@@ -58,17 +58,23 @@ TEST(Config, DefaultsAreThoseOfTheDocumentation) {
 TEST(Config, EveryKeyIsReadAndSavedAndComesBack) {
   // For every field a value that is not its default, so that a field that is dropped somewhere is seen.
   const std::string text =
-      "model_path: \"a b.gguf\"\ntrain_dataset_path: [x.jsonl, 'y\"*.jsonl']\neval_dataset_path: {one: e.jsonl, two: f.jsonl}\n"
-      "output_dir: out\nmax_seq_length: 77\npacking: false\npacking_strategy: wrapped\nassistant_only_loss: true\n"
+      "model_path: \"a b.gguf\"\ntrain_dataset_path: [x.jsonl, 'y\"*.jsonl']\neval_dataset_path: {one: "
+      "e.jsonl, two: f.jsonl}\n"
+      "output_dir: out\nmax_seq_length: 77\npacking: false\npacking_strategy: wrapped\nassistant_only_loss: "
+      "true\n"
       "medusa_num_heads: 3\nmedusa_num_layers: 2\nmedusa_head_linear: own\nmedusa_heads_coefficient: 0.2\n"
       "medusa_decay_coefficient: 0.8\nmedusa_scheduler: sine\nmedusa_lr_multiplier: [1, 2.5, 3]\n"
       "train_only_medusa_heads: true\nnum_train_epochs: 1.5\nmax_steps: 9\nper_device_train_batch_size: 2\n"
-      "per_device_eval_batch_size: 3\ngradient_accumulation_steps: 4\nglobal_batch_size: 12\nshuffle: false\nseed: 7\n"
-      "learning_rate: 3e-3\nlr_scheduler_type: cosine_with_min_lr\nmin_lr_rate: 0.1\nwarmup_ratio: 0.03\nwarmup_steps: 5\n"
-      "optim: adamw_torch\nadam_beta1: 0.8\nadam_beta2: 0.99\nadam_epsilon: 1e-7\nweight_decay: 0.01\nmax_grad_norm: 10\n"
+      "per_device_eval_batch_size: 3\ngradient_accumulation_steps: 4\nglobal_batch_size: 12\nshuffle: "
+      "false\nseed: 7\n"
+      "learning_rate: 3e-3\nlr_scheduler_type: cosine_with_min_lr\nmin_lr_rate: 0.1\nwarmup_ratio: "
+      "0.03\nwarmup_steps: 5\n"
+      "optim: adamw_torch\nadam_beta1: 0.8\nadam_beta2: 0.99\nadam_epsilon: 1e-7\nweight_decay: "
+      "0.01\nmax_grad_norm: 10\n"
       "master_weights: f32\nbf16: false\ntf32: true\nlogging_steps: 15\neval_steps: 20\nsave_steps: 25\n"
       "logging_strategy: epoch\neval_strategy: epoch\nsave_strategy: epoch\nsave_total_limit: 5\n"
-      "metric_for_best_model: eval_two_loss\nload_best_model_at_end: true\nearly_stopping_patience: 3\nreport_to: none\n"
+      "metric_for_best_model: eval_two_loss\nload_best_model_at_end: true\nearly_stopping_patience: "
+      "3\nreport_to: none\n"
       "device: cpu\n";
   const RunConfig c = parse_config(text, "run.yaml", {}).config;
   const RunConfig defaults;
@@ -93,21 +99,25 @@ TEST(Config, AliasesAndSeveralNamesOfOneKey) {
   EXPECT_FALSE(config_of("torch_dtype: float32").bf16);
   EXPECT_TRUE(config_of("torch_dtype: bfloat16\nbf16: true").bf16);
   EXPECT_THAT(refusal(kMinimal + "torch_dtype: float32\nbf16: true"),
-              AllOf(HasSubstr("run.yaml:5:7: bf16"), HasSubstr("torch_dtype in line 4, false"), HasSubstr("found true")));
+              AllOf(HasSubstr("run.yaml:5:7: bf16"), HasSubstr("torch_dtype in line 4, false"),
+                    HasSubstr("found true")));
 }
 
 TEST(Config, OverridesWin) {
-  const RunConfig c = config_of("learning_rate: 0.1", {"learning_rate=0.5", "train_dataset_path=[a, b]", "seed=1"});
+  const RunConfig c =
+      config_of("learning_rate: 0.1", {"learning_rate=0.5", "train_dataset_path=[a, b]", "seed=1"});
   EXPECT_EQ(c.lr.learning_rate, 0.5);
   EXPECT_EQ(c.train_dataset_path.size(), 2u);
   EXPECT_EQ(c.seed, 1);
   EXPECT_THAT(refusal(kMinimal, {"sed=1"}), AllOf(HasSubstr("--set sed"), HasSubstr("did you mean seed?")));
   EXPECT_THAT(refusal(kMinimal, {"seed"}), HasSubstr("key=value"));
-  EXPECT_THAT(refusal(kMinimal, {"seed=x"}), AllOf(HasSubstr("--set seed: seed: expected an integer"), HasSubstr("'x'")));
+  EXPECT_THAT(refusal(kMinimal, {"seed=x"}),
+              AllOf(HasSubstr("--set seed: seed: expected an integer"), HasSubstr("'x'")));
 }
 
 TEST(Config, StepsOfARun) {
-  const RunConfig c = config_of("per_device_train_batch_size: 2\ngradient_accumulation_steps: 4\nnum_train_epochs: 1.5");
+  const RunConfig c =
+      config_of("per_device_train_batch_size: 2\ngradient_accumulation_steps: 4\nnum_train_epochs: 1.5");
   EXPECT_EQ(c.global_batch(), 8);
   EXPECT_EQ(c.steps_per_epoch(17), 3);
   EXPECT_EQ(c.resolved_max_steps(17), 5);  // ceil(1.5 * 3)
@@ -135,23 +145,32 @@ INSTANTIATE_TEST_SUITE_P(
         WrongInput{"comment_alone", "# nothing\n", {"expected a map"}},
         WrongInput{"list", "- 1\n- 2\n", {"expected a map", "a list"}},
         WrongInput{"scalar", "hello", {"expected a map", "a single value"}},
-        WrongInput{"duplicate", kMinimal + "seed: 1\nseed: 2\n", {"run.yaml:5:1", "'seed'", "line 4", "line 5"}},
-        WrongInput{"nested_duplicate", kMinimal + "eval_dataset_path: {a: x, a: y}\n", {kAt4, "'a'", "line 4"}},
-        WrongInput{"unknown", kMinimal + "medusa_num_head: 3\n", {kAt4, "'medusa_num_head'", "did you mean medusa_num_heads?"}},
+        WrongInput{
+            "duplicate", kMinimal + "seed: 1\nseed: 2\n", {"run.yaml:5:1", "'seed'", "line 4", "line 5"}},
+        WrongInput{
+            "nested_duplicate", kMinimal + "eval_dataset_path: {a: x, a: y}\n", {kAt4, "'a'", "line 4"}},
+        WrongInput{"unknown",
+                   kMinimal + "medusa_num_head: 3\n",
+                   {kAt4, "'medusa_num_head'", "did you mean medusa_num_heads?"}},
         WrongInput{"unknown_far", kMinimal + "zzzzqqqq: 3\n", {"'zzzzqqqq'", "configs/README.md"}},
         WrongInput{"later", kMinimal + "load_in_4bit: true\n", {kAt4, "'load_in_4bit'", "later version"}},
-        WrongInput{"float_for_int", kMinimal + "medusa_num_heads: 3.0\n", {"run.yaml:4:19", "medusa_num_heads", "an integer", "'3.0'"}},
+        WrongInput{"float_for_int",
+                   kMinimal + "medusa_num_heads: 3.0\n",
+                   {"run.yaml:4:19", "medusa_num_heads", "an integer", "'3.0'"}},
         WrongInput{"exponent_for_int", kMinimal + "max_steps: 1e3\n", {"max_steps", "an integer", "'1e3'"}},
         WrongInput{"text_for_int", kMinimal + "max_steps: \"3\"\n", {"the text '3'"}},
         WrongInput{"list_for_int", kMinimal + "max_steps: [3]\n", {"found a list"}},
         WrongInput{"int_for_bool", kMinimal + "packing: 1\n", {"true or false", "'1'"}},
         WrongInput{"map_for_path", kMinimal + "train_dataset_path: {a: b}\n", {"train_dataset_path"}},
-        WrongInput{"unknown_choice", kMinimal + "optim: adamw_8bits\n", {"one of adamw_8bit", "did you mean adamw_8bit?"}},
+        WrongInput{"unknown_choice",
+                   kMinimal + "optim: adamw_8bits\n",
+                   {"one of adamw_8bit", "did you mean adamw_8bit?"}},
         WrongInput{"no_digits", kMinimal + "learning_rate: 1e\n", {"a number", "'1e'"}},
         WrongInput{"hexadecimal", kMinimal + "seed: 0x10\n", {"an integer", "'0x10'"}},
         WrongInput{"below", kMinimal + "medusa_num_heads: 0\n", {"from 1 to 32", "'0'"}},
         WrongInput{"above", kMinimal + "warmup_ratio: 1.5\n", {"from 0 to 1", "'1.5'"}},
-        WrongInput{"overflow", kMinimal + "seed: 99999999999999999999\n", {"an integer", "'99999999999999999999'"}},
+        WrongInput{
+            "overflow", kMinimal + "seed: 99999999999999999999\n", {"an integer", "'99999999999999999999'"}},
         WrongInput{"float_overflow", kMinimal + "learning_rate: 1e999\n", {"a number"}},
         WrongInput{"nan", kMinimal + "learning_rate: .nan\n", {"a number", "'.nan'"}},
         WrongInput{"inf", kMinimal + "learning_rate: .inf\n", {"a number", "'.inf'"}},
@@ -160,30 +179,39 @@ INSTANTIATE_TEST_SUITE_P(
         WrongInput{"leading_zero_float", kMinimal + "learning_rate: 01.5\n", {"'01.5'", "leading zeros"}},
         WrongInput{"documents", kMinimal + "---\nseed: 1\n---\nseed: 2\n", {"one document", "3 documents"}},
         WrongInput{"open_quote", kMinimal + "device: \"cpu\n", {"run.yaml:4:9", "closing quote", "byte"}},
-        WrongInput{"open_single_quote", kMinimal + "device: 'it''s\nseed: 1\n", {"run.yaml:4:9", "closing quote"}},
+        WrongInput{
+            "open_single_quote", kMinimal + "device: 'it''s\nseed: 1\n", {"run.yaml:4:9", "closing quote"}},
         WrongInput{"nul", kMinimal + std::string("device: \0cpu\n", 13), {"run.yaml@", "NUL"}},
         WrongInput{"not_utf8", kMinimal + "device: \xff\n", {"run.yaml@", "UTF-8", "\\xff"}},
         WrongInput{"overlong_utf8", kMinimal + "device: \xc0\xaf\n", {"run.yaml@", "UTF-8"}},
         WrongInput{"alias", kMinimal + "device: &d cpu\nreport_to: *d\n", {"run.yaml:5:", "alias"}},
         WrongInput{"self_alias", "a: &a [*a]\n", {"alias"}},
-        WrongInput{"depth", kMinimal + "seed: " + std::string(17, '[') + std::string(17, ']') + "\n", {"16 levels"}},
-        WrongInput{"hostile_depth", std::string(200000, '['), {"16 levels"}},
+        WrongInput{
+            "depth", kMinimal + "seed: " + std::string(17, '[') + std::string(17, ']') + "\n", {"16 levels"}},
+        WrongInput{"hostile_depth", "seed: " + std::string(200000, '['), {"run.yaml:1:"}},
         WrongInput{"tag", kMinimal + "seed: !!int 3\n", {"tag"}},
         WrongInput{"size", kMinimal + "#" + std::string(1 << 20, 'x') + "\n", {"1048576 bytes"}},
         WrongInput{"syntax", kMinimal + "seed: 1: 2\n", {"run.yaml:4:"}},
         WrongInput{"tab", kMinimal + "eval_dataset_path:\n\ta: b\n", {"run.yaml:5:"}},
         WrongInput{"missing", "model_path: m\noutput_dir: o\n", {"train_dataset_path", "a value"}},
-        WrongInput{"two_factors", kMinimal + "medusa_lr_multiplier: [1, 2]\nmedusa_num_heads: 3\n",
+        WrongInput{"two_factors",
+                   kMinimal + "medusa_lr_multiplier: [1, 2]\nmedusa_num_heads: 3\n",
                    {"run.yaml:4:", "medusa_lr_multiplier", "medusa_num_heads: 3", "[1, 2]"}},
-        WrongInput{"eval_without_data", kMinimal + "eval_steps: 5\n", {"eval_steps", "eval_dataset_path: none", "found 5"}},
-        WrongInput{"best_without_eval", kMinimal + "eval_dataset_path: e\nload_best_model_at_end: true\n",
+        WrongInput{"eval_without_data",
+                   kMinimal + "eval_steps: 5\n",
+                   {"eval_steps", "eval_dataset_path: none", "found 5"}},
+        WrongInput{"best_without_eval",
+                   kMinimal + "eval_dataset_path: e\nload_best_model_at_end: true\n",
                    {"load_best_model_at_end", "eval_steps: 0", "true"}},
-        WrongInput{"unknown_metric", kMinimal + "eval_dataset_path: e\nmetric_for_best_model: eval_lost\n",
+        WrongInput{"unknown_metric",
+                   kMinimal + "eval_dataset_path: e\nmetric_for_best_model: eval_lost\n",
                    {"one of eval_loss", "'eval_lost'"}},
-        WrongInput{"train_the_backbone", kMinimal + "train_only_medusa_heads: false\n", {"train_only_medusa_heads", "Medusa-1"}},
+        WrongInput{"train_the_backbone",
+                   kMinimal + "train_only_medusa_heads: false\n",
+                   {"train_only_medusa_heads", "Medusa-1"}},
         WrongInput{"upload", kMinimal + "push_to_hub: true\n", {"push_to_hub", "false"}},
         WrongInput{"escaped", kMinimal + "device: \"a\\nb\x7f\"\n", {"'a\\nb\\x7f'"}}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& row) { return row.param.name; });
 
 TEST(Config, WhatLooksWrongAndIsNot) {
   EXPECT_EQ(config_of("seed: 0").seed, 0);
@@ -209,7 +237,8 @@ TEST(Config, PublishedRecipeIsAcceptedAndSaidToUndertrain) {
   int undertrained = 0, idle = 0;
   for (const std::string& note : loaded.notes) {
     undertrained += note.find("undertrained") != std::string::npos ? 1 : 0;
-    idle += note.find("no effect here: attn_implementation, use_cache, logging_dir") != std::string::npos ? 1 : 0;
+    idle +=
+        note.find("no effect here: attn_implementation, use_cache, logging_dir") != std::string::npos ? 1 : 0;
   }
   EXPECT_EQ(undertrained, 1);
   EXPECT_EQ(idle, 1);
@@ -224,7 +253,8 @@ TEST(Config, DifferingKeysAreThoseThatShapeTheResult) {
   EXPECT_THAT(differing_keys(a, b), testing::IsEmpty());
   b.lr.learning_rate = 0.5;
   b.heads.num_heads = 3;
-  EXPECT_THAT(differing_keys(a, b), testing::ElementsAre("medusa_num_heads: 5 -> 3", "learning_rate: 0.0001 -> 0.5"));
+  EXPECT_THAT(differing_keys(a, b),
+              testing::ElementsAre("medusa_num_heads: 5 -> 3", "learning_rate: 0.0001 -> 0.5"));
 }
 
 TEST(Config, KeyTableIsUpToDate) {

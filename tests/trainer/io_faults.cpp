@@ -45,14 +45,15 @@ void none() {
 
 using gorgon::io_faults::strikes;
 
-// Straight system calls: what the C library's wrappers do.
+// Straight system calls: what the C library's wrappers do. Nothing is synced: no test here cuts the power,
+// and a thousand syncs take a minute.
 extern "C" {
 
 ssize_t write(int descriptor, const void* data, size_t bytes) {
   return strikes() ? -1 : ::syscall(SYS_write, descriptor, data, bytes);
 }
-int fsync(int descriptor) {
-  return strikes() ? -1 : static_cast<int>(::syscall(SYS_fsync, descriptor));
+int fsync(int /*descriptor*/) {
+  return strikes() ? -1 : 0;
 }
 int rename(const char* from, const char* to) noexcept {
   return strikes() ? -1 : static_cast<int>(::syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0));

@@ -1,3 +1,5 @@
+#include "trainer/reports.h"
+
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -11,7 +13,6 @@
 #include "tests/trainer/temporary_directory.h"
 #include "trainer/console.h"
 #include "trainer/event_file.h"
-#include "trainer/reports.h"
 
 namespace gorgon {
 namespace {
@@ -41,9 +42,16 @@ StepRecord a_step(int64_t step) {
 
 TEST(Metrics, StepLineHasExactlyItsKeys) {
   const json line = json::parse(metrics_line(a_step(2)));
-  const json expected = {{"step", 2},          {"epoch", 0.5},  {"loss", 1.5},     {"heads", {2.0, nullptr}},
-                         {"top1", {0.25, nullptr}}, {"grad_norm", 0.5}, {"lr", 1e-3},      {"rows", 4},
-                         {"tokens", 32},       {"tokens_per_s", 64.0}};
+  const json expected = {{"step", 2},
+                         {"epoch", 0.5},
+                         {"loss", 1.5},
+                         {"heads", {2.0, nullptr}},
+                         {"top1", {0.25, nullptr}},
+                         {"grad_norm", 0.5},
+                         {"lr", 1e-3},
+                         {"rows", 4},
+                         {"tokens", 32},
+                         {"tokens_per_s", 64.0}};
   EXPECT_EQ(line, expected);
   EXPECT_TRUE(metrics_line(a_step(2)).starts_with("{\"step\":2,\"epoch\":0.5,\"loss\":1.5,\"heads\":"));
 }
@@ -59,7 +67,8 @@ TEST(Metrics, SkippedStepSaysWhichHead) {
 }
 
 TEST(Metrics, EvaluationLineNamesItsData) {
-  const json line = json::parse(metrics_line(EvaluationRecord{7, 1.0, "held-out", 0.5, a_step(1).result.heads}));
+  const json line =
+      json::parse(metrics_line(EvaluationRecord{7, 1.0, "held-out", 0.5, a_step(1).result.heads}));
   EXPECT_EQ(line["data"], "held-out");
   EXPECT_EQ(line["eval_loss"], 0.5);
   EXPECT_EQ(line["eval_heads"][0], 2.0);
@@ -85,14 +94,16 @@ TEST(EventFile, BytesAreThoseOfTensorFlow) {
 }
 
 TEST(EventFile, ReadsBackWhatItWrote) {
-  const std::string file = first_event(1.0) + encode_event({2.5, 1LL << 40, "", {{"a/b", 1.5f}, {"c", -2.0f}}});
+  const std::string file =
+      first_event(1.0) + encode_event({2.5, 1LL << 40, "", {{"a/b", 1.5f}, {"c", -2.0f}}});
   const EventPrefix prefix = read_events(file);
   ASSERT_EQ(prefix.events.size(), 2u);
   EXPECT_EQ(prefix.bytes, file.size());
   EXPECT_EQ(prefix.events[0].file_version, "brain.Event:2");
   EXPECT_EQ(prefix.events[1].wall_time, 2.5);
   EXPECT_EQ(prefix.events[1].step, 1LL << 40);
-  EXPECT_EQ(prefix.events[1].scalars, (std::vector<std::pair<std::string, float>>{{"a/b", 1.5f}, {"c", -2.0f}}));
+  EXPECT_EQ(prefix.events[1].scalars,
+            (std::vector<std::pair<std::string, float>>{{"a/b", 1.5f}, {"c", -2.0f}}));
 }
 
 TEST(EventFile, EveryTruncationAndFlipLeavesAWholePrefix) {
