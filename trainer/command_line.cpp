@@ -68,7 +68,7 @@ void add_eval(CLI::App& app, Arguments& arguments) {
   EvalArguments& a = arguments.eval;
   CLI::App* command =
       add_command(app, "eval", "Loss and top-1 to top-5 accuracy of every head on a data file",
-                  "Example:\n  gorgon eval runs/quickstart --data runs/quickstart-data/test.jsonl");
+                  "Example:\n  gorgon eval runs/quickstart --data runs/quickstart-data/eval.jsonl");
   command->add_option("RUN", a.run, "run directory or checkpoint")->required();
   command->add_option("--data", a.data, "JSONL file or glob, again for more")
       ->required()

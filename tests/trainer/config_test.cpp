@@ -226,7 +226,7 @@ TEST(Config, WhatLooksWrongAndIsNot) {
 
 // The whole YAML of the published recipe, as its authors name the keys.
 TEST(Config, PublishedRecipeIsAcceptedAndSaidToUndertrain) {
-  const LoadedConfig loaded = load_config(GORGON_SOURCE_DIR "/configs/zephyr-7b-text-to-sql.yaml", {});
+  const LoadedConfig loaded = load_config("configs/zephyr-7b-text-to-sql.yaml", {});
   const RunConfig& c = loaded.config;
   EXPECT_EQ(c.model_path, "models/zephyr-7b-text-to-sql");
   EXPECT_EQ(c.global_batch(), 16);
@@ -242,7 +242,7 @@ TEST(Config, PublishedRecipeIsAcceptedAndSaidToUndertrain) {
   }
   EXPECT_EQ(undertrained, 1);
   EXPECT_EQ(idle, 1);
-  EXPECT_TRUE(load_config(GORGON_SOURCE_DIR "/configs/quickstart.yaml", {}).notes.empty());
+  EXPECT_TRUE(load_config("configs/quickstart.yaml", {}).notes.empty());
 }
 
 TEST(Config, DifferingKeysAreThoseThatShapeTheResult) {
@@ -258,7 +258,7 @@ TEST(Config, DifferingKeysAreThoseThatShapeTheResult) {
 }
 
 TEST(Config, KeyTableIsUpToDate) {
-  const std::string readme = file_text(GORGON_SOURCE_DIR "/configs/README.md");
+  const std::string readme = file_text("configs/README.md");
   const std::string begin = "<!-- keys -->\n";
   const size_t from = readme.find(begin), to = readme.find("<!-- /keys -->");
   ASSERT_NE(from, std::string::npos);

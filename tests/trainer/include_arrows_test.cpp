@@ -36,7 +36,7 @@ TEST(IncludeArrows, PointOneWay) {
   const std::regex include(R"re(^\s*#\s*include\s*"([^/"]+)(/?)[^"]*")re");
   for (const auto& [folder, folders] : allowed()) {
     int files = 0, includes = 0;
-    for (const auto& entry : fs::recursive_directory_iterator(fs::path(GORGON_SOURCE_DIR) / folder)) {
+    for (const auto& entry : fs::recursive_directory_iterator(folder)) {
       if (!is_source(entry.path())) continue;
       ++files;
       std::ifstream in(entry.path());
@@ -45,11 +45,9 @@ TEST(IncludeArrows, PointOneWay) {
         std::smatch match;
         if (!std::regex_search(line, match, include)) continue;
         ++includes;
-        const fs::path root(GORGON_SOURCE_DIR);
         const bool beside = match[2] != "/" && fs::exists(entry.path().parent_path() / match[1].str());
         EXPECT_FALSE(beside) << entry.path() << ":" << number << ": includes are written from the root";
-        if (match[2] != "/" || !fs::is_directory(root / match[1].str()))
-          continue;  // generated, or a library's
+        if (match[2] != "/" || !fs::is_directory(match[1].str())) continue;  // generated, or a library's
         EXPECT_TRUE(folders.contains(match[1]))
             << entry.path() << ":" << number << ": " << folder << " must not include " << match[1];
       }
@@ -62,13 +60,13 @@ TEST(IncludeArrows, PointOneWay) {
 // A library that is known to one file stays exchangeable.
 TEST(IncludeArrows, SomeLibrariesAreKnownToOneFile) {
   const std::map<std::string, std::string> libraries = {{"yaml-cpp/", "trainer/yaml_document.cpp"},
-                                                        {"CLI/", "trainer/command_line.cpp"},
                                                         {"spdlog/", "trainer/console.cpp"},
+                                                        {"dnnl", "kernels/gemm_onednn.cpp"},
                                                         {"hdf5.h", "data/dataset_file.cpp"}};
   for (const auto& [folder, folders] : allowed()) {
-    for (const auto& entry : fs::recursive_directory_iterator(fs::path(GORGON_SOURCE_DIR) / folder)) {
+    for (const auto& entry : fs::recursive_directory_iterator(folder)) {
       if (!is_source(entry.path())) continue;
-      const std::string name = fs::relative(entry.path(), GORGON_SOURCE_DIR).string();
+      const std::string name = entry.path().string();
       std::ifstream in(entry.path());
       std::string line;
       while (std::getline(in, line)) {
