@@ -68,7 +68,7 @@ TEST_P(LikeHuggingFace, SameIdsSpansAndText) {
 INSTANTIATE_TEST_SUITE_P(Tokenizer, LikeHuggingFace,
                          testing::Values("llama3", "gpt2", "qwen2", "smollm", "zephyr", "joined",
                                          "metaspace"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& row) { return std::string(row.param); });
 
 TEST(Tokenizer, SpecialTokensOfDirectories) {
   const Tokenizer llama3 = Tokenizer::load(golden("tokenizer/llama3"));
