@@ -92,8 +92,37 @@ std::vector<int32_t> accept_typical(const TreeBuffers& tree, std::span<const int
   return best;
 }
 
-int32_t argmax(std::span<const float> values) {
-  return static_cast<int32_t>(std::max_element(values.begin(), values.end()) - values.begin());
+TopTwo top_two(std::span<const float> values) {
+  // Maxima of pieces first, in lanes that compilers turn into vectors: a vocabulary's worth of branches would
+  // cost more than the product that made the logits.
+  constexpr size_t kLanes = 16, kPiece = 256;
+  TopTwo best{0, -std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()};
+  size_t best_begin = 0;
+  for (size_t begin = 0; begin < values.size(); begin += kPiece) {
+    const size_t end = std::min(values.size(), begin + kPiece);
+    float lanes[kLanes];
+    std::fill_n(lanes, kLanes, -std::numeric_limits<float>::infinity());
+    size_t i = begin;
+    for (; i + kLanes <= end; i += kLanes) {
+      for (size_t j = 0; j < kLanes; ++j) lanes[j] = values[i + j] > lanes[j] ? values[i + j] : lanes[j];
+    }
+    for (; i < end; ++i) lanes[0] = std::max(lanes[0], values[i]);
+    const float top = *std::max_element(lanes, lanes + kLanes);
+    if (top > best.top) {
+      best.second = best.top;
+      best.top = top;
+      best_begin = begin;
+    } else {
+      best.second = std::max(best.second, top);
+    }
+  }
+  const auto piece = values.subspan(best_begin, std::min(kPiece, values.size() - best_begin));
+  const auto at = std::find(piece.begin(), piece.end(), best.top);
+  for (auto other = piece.begin(); other != piece.end(); ++other) {
+    if (other != at) best.second = std::max(best.second, *other);
+  }
+  best.id = static_cast<int32_t>(best_begin + static_cast<size_t>(at - piece.begin()));
+  return best;
 }
 
 int32_t sample(std::span<const float> logits, double temperature, double top_p, double uniform) {

@@ -27,8 +27,15 @@ struct TypicalOptions {
 std::vector<int32_t> accept_typical(const TreeBuffers& tree, std::span<const int32_t> tokens,
                                     std::span<const float> logits, const TypicalOptions& options);
 
-// Lowest id of the largest value.
-int32_t argmax(std::span<const float> values);
+// The largest value, the lowest id that has it, and the second largest (-infinity for one value alone).
+struct TopTwo {
+  int32_t id = 0;
+  float top = 0, second = 0;
+};
+TopTwo top_two(std::span<const float> values);
+inline int32_t argmax(std::span<const float> values) {
+  return top_two(values).id;
+}
 // Token drawn from softmax(z / T) by `uniform` in [0, 1), ids in ascending order; temperature 0 is argmax.
 // top_p below 1 keeps the most probable tokens up to that much probability, the one that crosses it included.
 int32_t sample(std::span<const float> logits, double temperature, double top_p, double uniform);

@@ -109,6 +109,26 @@ TEST(Acceptance, TypicalThresholdAndTies) {
             (std::vector<int32_t>{0, 2}));
 }
 
+TEST(Acceptance, TopTwoEqualsSorting) {
+  RandomTrees random(21);
+  for (const size_t n : {1u, 2u, 15u, 16u, 255u, 256u, 257u, 1000u}) {
+    for (int trial = 0; trial < 20; ++trial) {
+      std::vector<float> values;
+      // Few distinct values, so that the lowest id among equals is asked for.
+      for (size_t i = 0; i < n; ++i) values.push_back(static_cast<float>(random.below(40)) - 50);
+      std::vector<std::pair<float, int32_t>> sorted;
+      for (size_t i = 0; i < n; ++i) sorted.emplace_back(-values[i], static_cast<int32_t>(i));
+      std::sort(sorted.begin(), sorted.end());
+      const TopTwo top = top_two(values);
+      ASSERT_EQ(top.id, sorted[0].second);
+      ASSERT_EQ(top.top, -sorted[0].first);
+      if (n > 1) {
+        ASSERT_EQ(top.second, -sorted[1].first);
+      }
+    }
+  }
+}
+
 TEST(Acceptance, SamplesFollowTheDistribution) {
   const std::vector<float> logits = {1.0f, 3.0f, 3.0f, 0.0f};
   EXPECT_EQ(argmax(logits), 1);  // the lowest id of equals

@@ -1,0 +1,199 @@
+#include "model/draft_heads.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "data/safetensors.h"
+#include "kernels/convert.h"
+#include "kernels/dequantise.h"
+#include "kernels/error.h"
+#include "kernels/gemm.h"
+#include "kernels/resblock.h"
+
+namespace gorgon {
+
+// Reads one file into DraftHeads.
+class DraftHeadsReader {
+ public:
+  DraftHeadsReader(const std::filesystem::path& path, const WeightMatrix& lm_head, DType compute,
+                   const Stream& stream)
+      : path_(path.string()),
+        file_(path, ExitCode::checkpoint),
+        found_(parse_safetensors(file_.bytes(), path_, ExitCode::checkpoint)),
+        lm_head_(lm_head),
+        stream_(stream) {
+    heads_.compute_ = compute;
+    heads_.vocabulary_ = lm_head.rows;
+  }
+
+  DraftHeads read() {
+    heads_.metadata_ = found_.metadata;
+    read_vocabulary();
+    for (int k = 0; has(k, "0.linear.weight"); ++k) heads_.heads_.push_back(read_head(k));
+    if (heads_.heads_.empty()) refuse("0.0.linear.weight", "the first head's ResBlock", "no such tensor");
+    if (used_ != found_.tensors.size()) {
+      refuse("", std::to_string(used_) + " tensors of " + std::to_string(heads_.count()) + " heads",
+             std::to_string(found_.tensors.size()));
+    }
+    return std::move(heads_);
+  }
+
+ private:
+  [[noreturn]] void refuse(const std::string& key, const std::string& expected,
+                           const std::string& found) const {
+    fail(ExitCode::checkpoint, {path_, key, expected, found, "were these heads trained for this model?"});
+  }
+
+  static std::string name_of(int k, const std::string& rest) { return std::to_string(k) + "." + rest; }
+  bool has(int k, const std::string& rest) const { return found_.tensors.contains(name_of(k, rest)); }
+
+  // A matrix or vector of the file as compute's type; -1 in `shape` fits anything.
+  WeightMatrix matrix(const std::string& key, std::vector<int64_t> shape) {
+    const auto entry = found_.tensors.find(key);
+    if (entry == found_.tensors.end()) refuse(key, describe(shape), "no such tensor");
+    const TensorEntry& tensor = entry->second;
+    bool fits = tensor.shape.size() == shape.size();
+    for (size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i] < 0 || shape[i] == tensor.shape[i];
+    const bool is_float =
+        tensor.type == DType::f32 || tensor.type == DType::bf16 || tensor.type == DType::f16;
+    if (!fits || !is_float)
+      refuse(key, describe(shape), std::string(name(tensor.type)) + " " + describe(tensor.shape));
+    ++used_;
+    const int64_t rows = tensor.shape[0], columns = tensor.shape.size() > 1 ? tensor.shape[1] : 1;
+    Tensor values(heads_.compute_, {rows, columns});
+    dequantise(BasicView<const std::byte>{tensor.bytes.data(), tensor.type, {rows, columns}, Device{}, 0},
+               values.view(), host_);
+    auto storage = std::make_shared<const Tensor>(values.to(stream_.device()));
+    return {heads_.compute_, rows, columns, std::move(storage)};
+  }
+
+  static std::string describe(const std::vector<int64_t>& shape) {
+    std::string text = "[";
+    for (size_t i = 0; i < shape.size(); ++i) {
+      text += (i == 0 ? "" : ", ") + (shape[i] < 0 ? std::string("r") : std::to_string(shape[i]));
+    }
+    return text + "]";
+  }
+
+  void read_vocabulary() {
+    const auto entry = found_.tensors.find("vocab_ids");
+    if (entry == found_.tensors.end()) return;
+    const TensorEntry& tensor = entry->second;
+    if (tensor.type != DType::i32 || tensor.shape.size() != 1 || tensor.shape[0] == 0) {
+      refuse("vocab_ids", "i32 ids", std::string(name(tensor.type)) + " " + describe(tensor.shape));
+    }
+    heads_.vocab_ids_.resize(static_cast<size_t>(tensor.shape[0]));
+    std::copy_n(tensor.bytes.data(), tensor.bytes.size(),
+                reinterpret_cast<std::byte*>(heads_.vocab_ids_.data()));
+    int64_t previous = -1;
+    for (const int32_t id : heads_.vocab_ids_) {
+      if (id <= previous || id >= heads_.vocabulary_) {
+        refuse("vocab_ids", "ascending ids below " + std::to_string(heads_.vocabulary_), std::to_string(id));
+      }
+      previous = id;
+    }
+    ++used_;
+  }
+
+  // The backbone's lm_head, or those of its rows that the heads know.
+  WeightMatrix frozen_linear() {
+    if (heads_.vocab_ids_.empty()) return lm_head_;
+    if (!kept_rows_.empty()) return kept_rows_;
+    require(!is_block_quantised(lm_head_.type), "DraftHeads", "rows of a quantised lm_head");
+    const auto rows = std::ssize(heads_.vocab_ids_);
+    Tensor kept(lm_head_.type, {rows, lm_head_.columns}, stream_.device());
+    const Tensor index = Tensor::of(heads_.vocab_ids_, {rows}, stream_.device());
+    gather_rows(lm_head_.view(), index.view(), kept.view(), stream_);
+    kept_rows_ = {lm_head_.type, rows, lm_head_.columns, std::make_shared<const Tensor>(std::move(kept))};
+    return kept_rows_;
+  }
+
+  DraftHeads::Head read_head(int k) {
+    const int64_t hidden = lm_head_.columns, outputs = heads_.outputs();
+    DraftHeads::Head head;
+    int layer = 0;
+    for (; has(k, std::to_string(layer) + ".linear.weight"); ++layer) {
+      const std::string prefix = name_of(k, std::to_string(layer) + ".linear.");
+      WeightMatrix weight = matrix(prefix + "weight", {hidden, hidden});
+      const WeightMatrix bias = matrix(prefix + "bias", {hidden});
+      Tensor values(heads_.compute_, {hidden}, stream_.device());
+      copy_bytes(stream_.device(), values.data(), stream_.device(), bias.storage->data(), values.bytes());
+      head.blocks.push_back({std::move(weight), std::move(values)});
+    }
+    const std::string last = name_of(k, std::to_string(layer) + ".");
+    const bool low_rank = found_.tensors.contains(last + "A") || found_.tensors.contains(last + "B");
+    if (low_rank) {
+      head.a = matrix(last + "A", {-1, hidden});
+      head.b = matrix(last + "B", {outputs, head.a.rows});
+    }
+    const bool own = found_.tensors.contains(last + "weight");
+    head.linear = own ? matrix(last + "weight", {outputs, hidden}) : frozen_linear();
+    return head;
+  }
+
+  std::string path_;
+  MappedFile file_;
+  Safetensors found_;
+  const WeightMatrix& lm_head_;
+  const Stream& stream_;
+  const Stream host_{Device{}, 1};
+  DraftHeads heads_;
+  WeightMatrix kept_rows_;
+  size_t used_ = 0;  // tensors read
+};
+
+DraftHeads DraftHeads::load(const std::filesystem::path& file, const WeightMatrix& lm_head, DType compute,
+                            const Stream& stream) {
+  return DraftHeadsReader(file, lm_head, compute, stream).read();
+}
+
+void DraftHeads::logits(int k, ConstView states, View out, const Stream& stream) const {
+  const Head& head = heads_[static_cast<size_t>(k)];
+  const Shape shape = states.shape;
+  Tensor u(DType::f32, shape, stream.device()), x, y;
+  ConstView input = states;
+  for (const Block& block : head.blocks) {
+    y = Tensor(compute_, shape, stream.device());
+    linear(input, block.weight, u.view(), Write::overwrite, stream);
+    resblock_forward(u.view(), block.bias.view(), input, y.view(), stream);
+    x = std::move(y);
+    input = x.view();
+  }
+  linear(input, head.linear, out, Write::overwrite, stream);
+  if (head.a.empty()) return;
+  Tensor inner(compute_, {shape[0], head.a.rows}, stream.device());
+  linear(input, head.a, inner.view(), Write::overwrite, stream);
+  linear(inner.view(), head.b, out, Write::accumulate, stream);
+}
+
+int32_t DraftHeads::rank(std::span<const float> logits, int32_t token) const {
+  size_t column = static_cast<size_t>(token);
+  if (!vocab_ids_.empty()) {
+    const auto found = std::lower_bound(vocab_ids_.begin(), vocab_ids_.end(), token);
+    if (found == vocab_ids_.end() || *found != token) return static_cast<int32_t>(outputs());
+    column = static_cast<size_t>(found - vocab_ids_.begin());
+  }
+  const float own = logits[column];
+  int32_t before = 0;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    before += logits[i] > own || (logits[i] == own && i < column) ? 1 : 0;
+  }
+  return before;
+}
+
+std::vector<int32_t> top_indices(std::span<const float> values, int32_t count) {
+  std::vector<int32_t> best;  // largest first
+  const auto wanted = static_cast<size_t>(std::min<int64_t>(count, std::ssize(values)));
+  if (wanted == 0) return best;
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (best.size() == wanted && !(values[i] > values[static_cast<size_t>(best.back())])) continue;
+    if (best.size() == wanted) best.pop_back();
+    const auto place = std::find_if(best.begin(), best.end(), [&](int32_t other) {
+      return values[i] > values[static_cast<size_t>(other)];
+    });
+    best.insert(place, static_cast<int32_t>(i));
+  }
+  return best;
+}
+
+}  // namespace gorgon
