@@ -17,6 +17,7 @@ Document skip(SkipReason reason, std::string why = "") {
 }
 
 Document checked(Document document) {
+  if (document.skipped) return document;
   if (document.tokens.empty()) return skip(SkipReason::empty);
   const auto supervised = [](int32_t label) { return label != -100; };
   if (std::none_of(document.labels.begin(), document.labels.end(), supervised)) {

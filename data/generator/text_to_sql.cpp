@@ -9,6 +9,7 @@
 
 #include "data/file.h"
 #include "data/generator/scene.h"
+#include "data/splits.h"
 
 namespace gorgon::generator {
 
@@ -232,11 +233,7 @@ SqlChat make_chat(uint64_t seed, uint64_t number) {
 }
 
 Split split_of(const SqlChat& chat) {
-  int remainder = 0;
-  for (const char c : sha256_of(prompt_of(chat))) {
-    remainder = (remainder * 16 + (c <= '9' ? c - '0' : c - 'a' + 10)) % 100;
-  }
-  return remainder < 10 ? Split::eval : Split::train;
+  return gorgon::split_of(prompt_of(chat)) == gorgon::Split::training ? Split::train : Split::eval;
 }
 
 std::string to_json_line(const SqlChat& chat) {

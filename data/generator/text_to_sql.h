@@ -16,8 +16,9 @@ enum class Split { train, eval };
 // The chat with this number, any 64-bit one: a function of (seed, number) alone, on every machine.
 SqlChat make_chat(uint64_t seed, uint64_t number);
 
-// To which split a prompt belongs: SHA-256 of "SYSTEM\nQUESTION", read as one number, modulo 100; below 10 is
-// eval. It depends on nothing else, so that no prompt of one split occurs in the other, whatever the seeds.
+// To which split a prompt ("SYSTEM\nQUESTION") belongs: eval where data/splits.h puts it aside for
+// calibration or test, a tenth of all. It depends on nothing else, so that no prompt of one occurs in the
+// other, whatever the seeds.
 Split split_of(const SqlChat& chat);
 
 // {"messages": [{"role": "system", "content": ...}, user, assistant]} and a newline.
