@@ -36,8 +36,8 @@ void add_options(CLI::App& app, Options& options) {
       "Each line is {\"messages\": [...]}: a system prompt with random tables, a question in English, the "
       "SQL query "
       "that answers it.\n\nExample:\n"
-      "  text_to_sql_generator --rows 2000 --split train --output data/text_to_sql.train.jsonl\n"
-      "  text_to_sql_generator --rows 200 --split eval --output data/text_to_sql.eval.jsonl");
+      "  text_to_sql_generator --rows 2000 --split train --output runs/quickstart-data/train.jsonl\n"
+      "  text_to_sql_generator --rows 200 --split eval --output runs/quickstart-data/eval.jsonl");
 }
 
 void generate(const Options& options) {
