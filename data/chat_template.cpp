@@ -30,6 +30,15 @@ std::string_view trimmed(std::string_view text) {
   return text;
 }
 
+// Where the answer stands in the text of a turn, as it is or trimmed; nothing where the template changed it.
+std::optional<Range> find_answer(std::string_view turn, const std::string& answer) {
+  for (const std::string_view content : {std::string_view(answer), trimmed(answer)}) {
+    const size_t at = turn.find(content);
+    if (at != std::string_view::npos) return Range(at, at + content.size());
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 struct ChatTemplate::Impl {
@@ -39,7 +48,6 @@ struct ChatTemplate::Impl {
 
   jinja::Rendered run(const std::vector<Message>& messages, bool add_generation_prompt) const;
   size_t closing(std::string_view tail) const;
-  size_t end_of_turn(std::string_view turn, const Message& message) const;
   std::optional<Range> turn_by_prefix(const std::vector<Message>& messages, size_t index,
                                       const std::string& text) const;
   std::vector<Range> turns_by_markers(const std::vector<Message>& messages, const std::string& text) const;
@@ -70,18 +78,6 @@ size_t ChatTemplate::Impl::closing(std::string_view tail) const {
   return marker.empty() ? 0 : static_cast<size_t>(marker.data() + marker.size() - tail.data());
 }
 
-// The same in the text of a turn that begins with the answer.
-size_t ChatTemplate::Impl::end_of_turn(std::string_view turn, const Message& message) const {
-  size_t content_end = 0;
-  for (const std::string_view content : {std::string_view(message.content), trimmed(message.content)}) {
-    const size_t at = turn.find(content);
-    if (at == std::string_view::npos) continue;
-    content_end = at + content.size();
-    break;
-  }
-  return content_end + closing(turn.substr(content_end));
-}
-
 // What the template adds to the generation prompt when the answer joins the messages.
 std::optional<Range> ChatTemplate::Impl::turn_by_prefix(const std::vector<Message>& messages, size_t index,
                                                         const std::string& text) const {
@@ -91,7 +87,12 @@ std::optional<Range> ChatTemplate::Impl::turn_by_prefix(const std::vector<Messag
     const std::string after = run({messages.begin(), here + 1}, false).text;
     if (!after.starts_with(before)) return std::nullopt;
     const std::string_view turn = std::string_view(after).substr(before.size());
-    const size_t end = before.size() + end_of_turn(turn, messages[index]);
+    const auto answer = find_answer(turn, messages[index].content);
+    const std::string_view lead = turn.substr(0, answer ? static_cast<size_t>(answer->first) : turn.size());
+    // Without a generation prompt what leads to the answer may be the header of the turn.
+    if (!trimmed(lead).empty() && run({messages.begin(), here}, false).text == before) return std::nullopt;
+    const size_t answer_end = answer ? static_cast<size_t>(answer->second) : 0;
+    const size_t end = before.size() + answer_end + closing(turn.substr(answer_end));
     if (text.compare(0, end, after, 0, end) != 0) return std::nullopt;
     return Range(before.size(), end);
   } catch (const Error&) {

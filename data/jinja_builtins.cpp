@@ -95,13 +95,13 @@ Value replace(const Value& self, const Arguments& arguments) {
   const std::string from = text_of(arguments.get(0, "old"), "replace");
   const std::string to = text_of(arguments.get(1, "new"), "replace");
   if (from.empty()) throw ValueError("replace of an empty string");
-  constexpr size_t kLongest = 1 << 28;
+  constexpr size_t kLongest = 1 << 26;
   std::string out;
   size_t done = 0;
   for (size_t at; (at = text.find(from, done)) != std::string::npos; done = at + from.size()) {
     out.append(text, done, at - done);
     out += to;
-    if (out.size() > kLongest) throw ValueError("a string of more than 256 MiB");
+    if (out.size() > kLongest) throw ValueError("a string of more than 64 MiB");
   }
   return out.append(text, done);
 }

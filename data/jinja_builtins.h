@@ -27,7 +27,8 @@ std::string list_of_filters();
 std::string list_of_methods();
 std::string list_of_tests();
 
-// As Jinja and Python define them. Throw ValueError.
+// As Jinja and Python define them, but that letters change case one by one ("ß" has no capital of two
+// letters). Throw ValueError.
 Value call_method(const std::string& name, const Value& self, const Arguments& arguments);
 Value call_filter(const std::string& name, const Value& value, const Arguments& arguments);
 bool call_test(const std::string& name, const Value& value, const Arguments& arguments);

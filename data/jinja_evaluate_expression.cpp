@@ -82,10 +82,10 @@ Value Evaluator::evaluate_binary(const Expression& expression) {
     result = expression.text == "+" ? add(left, right) : arithmetic(expression.text, left, right);
   }
   // A text that doubles with every pass of a loop grows past any memory in a few dozen passes.
-  constexpr size_t kLongest = size_t{1} << 28;
+  constexpr size_t kLongest = size_t{1} << 26;
   const bool long_text = result.text() && result.text()->size() > kLongest;
   const bool long_list = result.list() && result.list()->size() > kLongest / sizeof(Value);
-  if (long_text || long_list) throw ValueError("a value of more than 256 MiB");
+  if (long_text || long_list) throw ValueError("a value of more than 64 MiB");
   return result;
 }
 

@@ -5,8 +5,8 @@
 namespace gorgon::jinja {
 namespace {
 
-constexpr int64_t kMostSteps = 20'000'000;
-constexpr size_t kLongestText = size_t{1} << 28;
+constexpr int64_t kMostSteps = 4'000'000;
+constexpr size_t kLongestText = size_t{1} << 26;
 
 std::string line_of(long line) {
   return "chat_template line " + std::to_string(line);
@@ -116,31 +116,38 @@ void Evaluator::bind(const Statement& statement, const Value& element) {
   for (size_t i = 0; i < parts.size(); ++i) scopes_.back()[statement.names[i]] = parts[i];
 }
 
-Evaluator::Flow Evaluator::run_loop(const Statement& statement) {
-  List all;
+// The elements that a loop goes over, those that its filter leaves.
+List Evaluator::elements_of(const Statement& statement) {
   const Value over = evaluate(*statement.expressions[0]);
+  List all = elements(over);
+  const Expression* filter = statement.expressions[1].get();
+  if (!filter) return all;
+  std::erase_if(all, [&](const Value& element) {
+    scopes_.emplace_back();
+    bind(statement, element);
+    const bool taken = evaluate(*filter).truth();
+    scopes_.pop_back();
+    return !taken;
+  });
+  return all;
+}
+
+Evaluator::Flow Evaluator::run_loop(const Statement& statement) {
   try {
-    for (Value& element : elements(over)) {
+    const List all = elements_of(statement);
+    if (all.empty()) return statement.bodies.size() > 1 ? run_body(statement.bodies[1]) : Flow::on;
+    for (size_t i = 0; i < all.size(); ++i) {
+      count_step(statement.line);
       scopes_.emplace_back();
-      bind(statement, element);
-      const Expression* filter = statement.expressions[1].get();
-      const bool taken = !filter || evaluate(*filter).truth();
+      bind(statement, all[i]);
+      scopes_.back()["loop"] = loop_variable(all, i);
+      const Flow flow = run_body(statement.bodies[0]);
       scopes_.pop_back();
-      if (taken) all.push_back(std::move(element));
+      if (flow == Flow::leave) break;
     }
   } catch (const ValueError& error) {
     fail(ExitCode::data, {place_, line_of(statement.line), "a loop", error.what(),
                           "the messages do not fit the model's template"});
-  }
-  if (all.empty()) return statement.bodies.size() > 1 ? run_body(statement.bodies[1]) : Flow::on;
-  for (size_t i = 0; i < all.size(); ++i) {
-    count_step(statement.line);
-    scopes_.emplace_back();
-    bind(statement, all[i]);
-    scopes_.back()["loop"] = loop_variable(all, i);
-    const Flow flow = run_body(statement.bodies[0]);
-    scopes_.pop_back();
-    if (flow == Flow::leave) break;
   }
   return Flow::on;
 }

@@ -34,6 +34,7 @@ class Evaluator {
   Flow run_statement(const Statement& statement);
   Flow run_branch(const Statement& statement);
   Flow run_loop(const Statement& statement);
+  List elements_of(const Statement& statement);
   void run_set(const Statement& statement);
   void write(const std::string& text);
   void bind(const Statement& statement, const Value& element);

@@ -127,7 +127,7 @@ class Lexer {
   void read_tag(bool print) {
     add(print ? Token::Kind::print_begin : Token::Kind::block_begin, print ? "{{" : "{%");
     const std::string_view close = print ? "}}" : "%}";
-    int open = 0;  // brackets: }} within {{ {'a': {}} }} does not end the tag
+    std::string open;  // brackets yet to be closed: }} within {{ {'a': {}} }} does not end the tag
     for (;;) {
       while (at_ < text_.size() && is_white_space(character_at(text_, at_).code)) {
         advance(at_ + character_at(text_, at_).bytes);
@@ -135,16 +135,25 @@ class Lexer {
       if (at_ >= text_.size()) fail_in_template(place_, line_, std::string(close), "the end of the template");
       const std::string_view rest = std::string_view(text_).substr(at_);
       const bool sign = (rest[0] == '-' || (rest[0] == '+' && !print)) && rest.substr(1).starts_with(close);
-      if (open == 0 && (sign || rest.starts_with(close))) {
+      if (open.empty() && (sign || rest.starts_with(close))) {
         add(print ? Token::Kind::print_end : Token::Kind::block_end, std::string(close));
         advance(at_ + close.size() + (sign ? 1 : 0));
         return end_tag(sign ? rest[0] : ' ', print);
       }
-      const std::string_view brackets = "([{)]}";
-      const size_t bracket = brackets.find(rest[0]);
-      if (bracket != std::string_view::npos) open += bracket < 3 ? 1 : -1;
+      match_bracket(rest[0], open);
       read_token(rest);
     }
+  }
+
+  void match_bracket(char c, std::string& open) const {
+    if (c == '(') open += ')';
+    if (c == '[') open += ']';
+    if (c == '{') open += '}';
+    if (open.empty() || (c != ')' && c != ']' && c != '}')) return;
+    if (c != open.back()) {
+      fail_in_template(place_, line_, quote_value(open.substr(open.size() - 1)), quote_value({&c, 1}));
+    }
+    open.pop_back();
   }
 
   void read_token(std::string_view rest) {
@@ -163,11 +172,22 @@ class Lexer {
   }
 
   void read_number(std::string_view rest) {
-    size_t end = 0;
-    while (end < rest.size() && is_digit(rest[end])) ++end;
-    const bool real = end + 1 < rest.size() && rest[end] == '.' && is_digit(rest[end + 1]);
-    if (real) ++end;
-    while (real && end < rest.size() && is_digit(rest[end])) ++end;
+    const auto digits_from = [rest](size_t at) {
+      while (at < rest.size() && is_digit(rest[at])) ++at;
+      return at;
+    };
+    size_t end = digits_from(0);
+    bool real = false;
+    if (end < rest.size() && rest[end] == '.' && digits_from(end + 1) > end + 1) {
+      end = digits_from(end + 1);
+      real = true;
+    }
+    if (end < rest.size() && (rest[end] == 'e' || rest[end] == 'E')) {
+      const size_t sign = end + 1 < rest.size() && (rest[end + 1] == '+' || rest[end + 1] == '-') ? 1 : 0;
+      const size_t exponent = end + 1 + sign;
+      real = real || digits_from(exponent) > exponent;
+      if (digits_from(exponent) > exponent) end = digits_from(exponent);
+    }
     add(real ? Token::Kind::real : Token::Kind::integer, std::string(rest.substr(0, end)));
     at_ += end;
   }
