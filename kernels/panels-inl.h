@@ -85,26 +85,17 @@ struct PanelDestination {
 };
 
 // c[i, j] from a[depth][kCount] and b[depth][panel columns], each element one chain of fused multiply-adds in
-// order of k, whatever kCount and the width of a vector.
-template <int64_t kCount>
-void micro_kernel(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, int64_t depth,
-                  const PanelDestination& c) {
+// order of k, whatever kCount and the width of a vector. c is a whole panel wide. Loops over i are plain, so
+// that the compiler unrolls them and keeps the sums in registers.
+template <Sums kSums, int64_t kCount>
+void micro_kernel(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, int64_t depth, float* c,
+                  int64_t stride) {
   const Full d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const bool whole = c.columns == 2 * lanes;
-  HWY_ALIGN std::array<float, 2 * HWY_MAX_BYTES / sizeof(float)> partial{};
   std::array<hn::Vec<Full>, kCount> left, right;
-  for (int64_t i = 0; i < kCount; ++i) left[i] = right[i] = hn::Zero(d);
-  if (c.sums == Sums::go_on) {
-    for (int64_t i = 0; i < kCount; ++i) {
-      const float* row = c.data + i * c.stride;
-      if (!whole) {
-        std::copy_n(row, c.columns, partial.data());
-        row = partial.data();
-      }
-      left[i] = hn::LoadU(d, row);
-      right[i] = hn::LoadU(d, row + lanes);
-    }
+  for (int64_t i = 0; i < kCount; ++i) {
+    left[i] = kSums == Sums::go_on ? hn::LoadU(d, c + i * stride) : hn::Zero(d);
+    right[i] = kSums == Sums::go_on ? hn::LoadU(d, c + i * stride + lanes) : hn::Zero(d);
   }
   for (int64_t k = 0; k < depth; ++k) {
     const auto b_left = hn::Load(d, b + k * 2 * lanes);
@@ -115,34 +106,47 @@ void micro_kernel(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, int6
       right[i] = hn::MulAdd(a_i, b_right, right[i]);
     }
   }
-  const bool add = c.sums == Sums::add;
-  const auto put = [&](hn::Vec<Full> sum, float* at)
-                       HWY_ATTR { hn::StoreU(add ? hn::Add(hn::LoadU(d, at), sum) : sum, d, at); };
-  for (int64_t i = 0; i < kCount; ++i) {
-    float* row = c.data + i * c.stride;
-    if (whole) {
-      put(left[i], row);
-      put(right[i], row + lanes);
-      continue;
+  if constexpr (kSums == Sums::add) {
+    for (int64_t i = 0; i < kCount; ++i) {
+      left[i] = hn::Add(hn::LoadU(d, c + i * stride), left[i]);
+      right[i] = hn::Add(hn::LoadU(d, c + i * stride + lanes), right[i]);
     }
-    hn::Store(left[i], d, partial.data());
-    hn::Store(right[i], d, partial.data() + lanes);
-    for (int64_t j = 0; j < c.columns; ++j) row[j] = add ? row[j] + partial[j] : partial[j];
+  }
+  for (int64_t i = 0; i < kCount; ++i) {
+    hn::StoreU(left[i], d, c + i * stride);
+    hn::StoreU(right[i], d, c + i * stride + lanes);
   }
 }
 
-using MicroKernel = void (*)(const float*, const float*, int64_t, const PanelDestination&);
+using MicroKernel = void (*)(const float*, const float*, int64_t, float*, int64_t);
 
-template <size_t... kIndex>
+template <Sums kSums, size_t... kIndex>
 constexpr std::array<MicroKernel, sizeof...(kIndex)> micro_kernels(std::index_sequence<kIndex...>) {
-  return {&micro_kernel<static_cast<int64_t>(kIndex) + 1>...};
+  return {&micro_kernel<kSums, static_cast<int64_t>(kIndex) + 1>...};
 }
 
 // A strip of `rows` (1..kStripRows) rows against one panel.
 HWY_INLINE void multiply_strip(int64_t rows, const float* a, const float* b, int64_t depth,
                                const PanelDestination& c) {
-  static constexpr auto kKernels = micro_kernels(std::make_index_sequence<kStripRows>());
-  kKernels[static_cast<size_t>(rows - 1)](a, b, depth, c);
+  constexpr auto kCounts = std::make_index_sequence<kStripRows>();
+  static constexpr std::array kKernels = {micro_kernels<Sums::start>(kCounts),
+                                          micro_kernels<Sums::add>(kCounts),
+                                          micro_kernels<Sums::go_on>(kCounts)};
+  const MicroKernel kernel = kKernels[static_cast<size_t>(c.sums)][static_cast<size_t>(rows - 1)];
+  const int64_t width = panel_columns();
+  if (c.columns == width) {
+    kernel(a, b, depth, c.data, c.stride);
+    return;
+  }
+  // The last panel of a row goes through a whole one.
+  std::array<float, kStripRows * 2 * HWY_MAX_BYTES / sizeof(float)> whole{};
+  for (int64_t i = 0; i < rows && c.sums != Sums::start; ++i) {
+    std::copy_n(c.data + i * c.stride, c.columns, whole.data() + i * width);
+  }
+  kernel(a, b, depth, whole.data(), width);
+  for (int64_t i = 0; i < rows; ++i) {
+    std::copy_n(whole.data() + i * width, c.columns, c.data + i * c.stride);
+  }
 }
 
 }  // namespace gorgon::simd::HWY_NAMESPACE
