@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -120,7 +121,12 @@ INSTANTIATE_TEST_SUITE_P(Shapes, AttentionOf,
                                          Case{{4, 4, 20, 0}, {{0, 33}, {40, 1}, {100, 7}}},
                                          Case{{4, 1, 96, 16}, {{0, 90}, {300, 3}}},
                                          Case{{2, 1, 128, 1}, {{0, 40}}}, Case{{2, 2, 256, 50}, {{10, 64}}},
-                                         Case{{2, 1, 8, 300}, {{500, 200}}}));
+                                         Case{{2, 1, 8, 300}, {{500, 200}}}),
+                         [](const auto& test) {
+                           const AttentionShape& s = test.param.shape;
+                           return "heads" + std::to_string(s.heads) + "of" + std::to_string(s.kv_heads) +
+                                  "dim" + std::to_string(s.head_dim) + "window" + std::to_string(s.window);
+                         });
 
 class AttentionBits : public testing::Test {
  protected:

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <numeric>
 #include <string>
@@ -46,7 +47,8 @@ BackboneContext behind(KvCache& cache, int64_t tokens) {
 }
 
 testing::AssertionResult same_bits(ConstView a, ConstView b) {
-  if (a.shape == b.shape && std::memcmp(a.data, b.data, static_cast<size_t>(bytes_of(a.type, a.elements()))) == 0) {
+  if (a.shape == b.shape &&
+      std::memcmp(a.data, b.data, static_cast<size_t>(bytes_of(a.type, a.elements()))) == 0) {
     return testing::AssertionSuccess();
   }
   return testing::AssertionFailure() << "other bits";
@@ -79,11 +81,12 @@ const std::string kTiny = std::string(GORGON_TEST_DATA) + "/tiny_models/";
 
 class TinyModel : public testing::TestWithParam<const char*> {};
 
-// f32: PyTorch sums in another order; measured 1e-6. bf16: 2^-9 a rounding, some ten of them behind each
-// other over two layers of wide random weights; measured up to 1.1e-2.
+// f32: PyTorch sums in another order; measured up to 2e-6. bf16: 2^-9 a rounding, some ten of them behind
+// each other over two layers of wide random weights; measured up to 1.9e-2 (states) and 3e-2 (logits). A
+// window one token too wide gives 0.2 and more.
 TEST_P(TinyModel, ComputesWhatPyTorchDoes) {
   const Stream stream({}, 2);
-  for (const auto& [type, tolerance] : {std::pair{DType::f32, 1e-5}, std::pair{DType::bf16, 3e-2}}) {
+  for (const auto& [type, tolerance] : {std::pair{DType::f32, 1e-5}, std::pair{DType::bf16, 6e-2}}) {
     const ModelWeights weights = load_model(kTiny + GetParam(), type, stream);
     const Backbone backbone(weights, type);
     for (const Json& golden : read_golden(std::string("tiny_models/") + GetParam() + "/expected.json")) {
@@ -104,6 +107,8 @@ INSTANTIATE_TEST_SUITE_P(All, TinyModel,
                          [](const auto& test) { return std::string(test.param); });
 
 TEST(RealModel, ComputesWhatPyTorchDoes) {
+  if (!std::filesystem::exists(GORGON_TEST_MODEL))
+    GTEST_SKIP() << "no model; scripts/fetch_model.sh fetches it";
   const Stream stream;
   const ModelWeights weights = load_model(GORGON_TEST_MODEL, DType::f32, stream);
   const Backbone backbone(weights, DType::f32);
@@ -218,7 +223,8 @@ TEST_P(BackboneBits, OfATreeAreThoseOfItsPathAndItsAcceptedNodesStay) {
   const Tensor states = backbone_.forward(nodes, context, stream_);
   const int64_t path[] = {0, 1, 3, 5};
   for (int64_t i = 0; i < 4; ++i) {
-    EXPECT_TRUE(same_bits(states.view().rows(path[i], path[i] + 1), whole_.view().rows(kPast + i, kPast + i + 1)));
+    EXPECT_TRUE(
+        same_bits(states.view().rows(path[i], path[i] + 1), whole_.view().rows(kPast + i, kPast + i + 1)));
   }
   cache.keep(std::vector<int32_t>{0, 1, 3, 5});
   ASSERT_EQ(cache.length(), kPast + 4);
@@ -243,7 +249,8 @@ TEST(BackboneBf16, StepsBehindACacheStayNearThePrefill) {
   KvCache cache(weights.config, DType::bf16, 40);
   Tensor steps(DType::bf16, {40, weights.config.hidden_size});
   for (int64_t i = 0; i < 40; ++i) {
-    const Tensor state = backbone.forward(std::span(tokens).subspan(static_cast<size_t>(i), 1), behind(cache, 1), stream);
+    const Tensor state =
+        backbone.forward(std::span(tokens).subspan(static_cast<size_t>(i), 1), behind(cache, 1), stream);
     cache.append(1);
     std::memcpy(steps.view().rows(i, i + 1).data, state.data(), static_cast<size_t>(state.bytes()));
   }
