@@ -14,7 +14,7 @@ constexpr int kWarpSize = 32;
 constexpr uint32_t kFullMask = 0xffffffffu;
 
 template <typename I>
-constexpr I divide_up(I a, I b) {
+__host__ __device__ constexpr I divide_up(I a, I b) {
   return (a + b - 1) / b;
 }
 

@@ -10,6 +10,7 @@
 #include <hwy/targets.h>
 
 #include "kernels/error.h"
+#include "tests/kernels/on_device.h"
 
 namespace gorgon {
 namespace {
@@ -89,7 +90,7 @@ class AttentionOf : public testing::TestWithParam<Case> {};
 // Values are of order one. f32: some 2^-24 times the length of a score's sum and of exp's argument. bf16: one
 // rounding of a result of order one.
 TEST_P(AttentionOf, EqualsPlainLoops) {
-  const Stream stream({}, 3);
+  const Stream stream(test_device(), 3);
   const AttentionShape& shape = GetParam().shape;
   const int64_t kv_width = shape.kv_heads * shape.head_dim;
   for (const auto& [type, tolerance] : {std::pair{DType::f32, 1e-5}, std::pair{DType::bf16, 1.6e-2}}) {
@@ -108,7 +109,7 @@ TEST_P(AttentionOf, EqualsPlainLoops) {
       }
       const Tensor q = random_matrix(type, tokens, shape.heads * shape.head_dim, 3);
       Tensor out(type, q.shape());
-      attention(q.view(), sequences, shape, out.view(), stream);
+      on_device(stream, attention, q.view(), sequences, shape, out.view());
       expect_equal(q.view(), sequences, shape, out.view(), tolerance);
     }
     hwy::SetSupportedTargetsForTest(0);
@@ -132,7 +133,7 @@ class AttentionBits : public testing::Test {
  protected:
   static constexpr int64_t kTokens = 400, kDim = 40;
   const AttentionShape shape_{6, 2, kDim, 290};
-  const Stream stream_{{}, 2};
+  const Stream stream_{test_device(), 2};
   const Tensor q_ = random_matrix(DType::f32, kTokens, 6 * kDim, 1);
   const Tensor k_ = random_matrix(DType::f32, kTokens, 2 * kDim, 2);
   const Tensor v_ = random_matrix(DType::f32, kTokens, 2 * kDim, 3);
@@ -141,7 +142,7 @@ class AttentionBits : public testing::Test {
   Tensor attend(int64_t begin, int64_t end) const {
     Tensor out(DType::f32, {end - begin, 6 * kDim});
     const AttentionSequence sequence{0, end - begin, k_.view().rows(0, end), v_.view().rows(0, end), {}};
-    attention(q_.view().rows(begin, end), {&sequence, 1}, shape_, out.view(), stream_);
+    on_device(stream_, attention, q_.view().rows(begin, end), std::vector{sequence}, shape_, out.view());
     return out;
   }
 };
@@ -177,7 +178,7 @@ TEST_F(AttentionBits, OfATreeNodeAreThoseOfItsPathAlone) {
   const AttentionSequence all{0, kNodes, k_.view().rows(0, kPast + kNodes), v_.view().rows(0, kPast + kNodes),
                               tree};
   Tensor out(DType::f32, {kNodes, 6 * kDim});
-  attention(q_.view().rows(kPast, kPast + kNodes), {&all, 1}, shape_, out.view(), stream_);
+  on_device(stream_, attention, q_.view().rows(kPast, kPast + kNodes), std::vector{all}, shape_, out.view());
 
   const auto row_bytes = static_cast<size_t>(2 * kDim) * sizeof(float);
   for (int64_t node = 0; node < kNodes; ++node) {
@@ -192,7 +193,8 @@ TEST_F(AttentionBits, OfATreeNodeAreThoseOfItsPathAlone) {
     const auto length = static_cast<int64_t>(kPast + path.size());
     const AttentionSequence alone{0, 1, keys.view().rows(0, length), values.view().rows(0, length), {}};
     Tensor one(DType::f32, {1, 6 * kDim});
-    attention(q_.view().rows(kPast + node, kPast + node + 1), {&alone, 1}, shape_, one.view(), stream_);
+    on_device(stream_, attention, q_.view().rows(kPast + node, kPast + node + 1), std::vector{alone}, shape_,
+              one.view());
     ASSERT_EQ(std::memcmp(one.data(), out.view().rows(node, node + 1).data, static_cast<size_t>(one.bytes())),
               0)
         << "node " << node;

@@ -1,10 +1,10 @@
 #pragma once
 
-#include <tuple>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "kernels/attention.h"
+#include "kernels/rotary_embedding.h"
 #include "kernels/tensor.h"
 #include "kernels/vocabulary_cross_entropy.h"
 #include "kernels/weight_matrix.h"
@@ -31,7 +31,16 @@ class DeviceCopies {
   CrossEntropyStatistics operator()(const CrossEntropyStatistics& host) {
     return {(*this)(host.max), (*this)(host.sum), (*this)(host.label_logit)};
   }
-  WeightMatrix operator()(const WeightMatrix& host) const {
+  std::vector<AttentionSequence> operator()(const std::vector<AttentionSequence>& host) {
+    std::vector<AttentionSequence> moved = host;
+    for (AttentionSequence& s : moved) {
+      s.keys = (*this)(s.keys);
+      s.values = (*this)(s.values);
+    }
+    return moved;
+  }
+  RotaryTable operator()(const RotaryTable& host) { return {host.cos.to(device_), host.sin.to(device_)}; }
+  WeightMatrix operator()(const WeightMatrix& host) {
     WeightMatrix moved = host;
     if (device_.kind != DeviceKind::cpu)
       moved.storage = std::make_shared<const Tensor>(host.storage->to(device_));
