@@ -9,6 +9,7 @@
 #include "trainer/commands.h"
 #include "trainer/data_sets.h"
 #include "trainer/evaluation.h"
+#include "trainer/found_heads.h"
 #include "trainer/heads_file.h"
 #include "trainer/reports.h"
 #include "trainer/run_config.h"
@@ -18,35 +19,6 @@ namespace gorgon {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Trained heads and the config they were trained with.
-struct FoundHeads {
-  fs::path file;
-  RunConfig config;
-};
-
-FoundHeads heads_of_checkpoint(const fs::path& checkpoint) {
-  verify_checkpoint(checkpoint);
-  const TrainingState state = load_training_state(checkpoint);
-  return {checkpoint / kHeadsFile,
-          parse_config(state.config, (checkpoint / "state.json").string(), {}).config};
-}
-
-// The finished heads of a run, else those of its newest checkpoint; or those of the checkpoint itself.
-FoundHeads find_heads(const fs::path& path, Console& console) {
-  if (fs::exists(path / "manifest.json")) return heads_of_checkpoint(path);
-  if (fs::exists(path / kHeadsFile) && fs::exists(path / "config.yaml")) {
-    return {path / kHeadsFile, load_config(path / "config.yaml", {}).config};
-  }
-  const fs::path newest = newest_checkpoint(path, [&](const std::string& text) { console.warn(text); });
-  if (newest.empty()) {
-    fail(ExitCode::checkpoint,
-         {path.string(), "", "a run directory or a checkpoint",
-          fs::exists(path) ? "neither" : "nothing there", "gorgon train CONFIG makes one"});
-  }
-  console.info("the run is not finished; evaluates " + newest.string());
-  return heads_of_checkpoint(newest);
-}
 
 std::string evaluation_json(const EvalArguments& arguments, const FoundHeads& found,
                             const Evaluation& evaluation, const ModelWeights& weights,
@@ -71,21 +43,6 @@ std::string evaluation_json(const EvalArguments& arguments, const FoundHeads& fo
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
-// The run's model, or the one given; Error(checkpoint) when the heads were trained for another.
-ModelWeights load_same_model(const RunConfig& config, const FoundHeads& found, const Stream& stream) {
-  check_model_path(config.model_path);
-  ModelWeights weights = load_model(config.model_path, config.compute(), stream);
-  const MappedFile file(found.file, ExitCode::checkpoint);
-  const auto metadata = parse_safetensors(file.bytes(), found.file.string(), ExitCode::checkpoint).metadata;
-  const auto trained_for = metadata.find("model_fingerprint");
-  if (trained_for != metadata.end() && trained_for->second != weights.fingerprint) {
-    fail(ExitCode::checkpoint,
-         {found.file.string(), "model", "heads of " + weights.fingerprint, "heads of " + trained_for->second,
-          "give the model they were trained for: --model"});
-  }
-  return weights;
-}
-
 }  // namespace
 
 int eval_command(const EvalArguments& arguments, Console& console) {
@@ -93,7 +50,7 @@ int eval_command(const EvalArguments& arguments, Console& console) {
   RunConfig& config = found.config;
   if (!arguments.model.empty()) config.model_path = arguments.model.string();
   const Stream stream(parse_device(config.device));
-  const ModelWeights weights = load_same_model(config, found, stream);
+  const ModelWeights weights = load_same_model(found, config.compute(), stream);
   const TextModel text(config.model_path);
   const PreparedDataset prepared = prepare(prepare_options(config, arguments.data), text.tokenizer,
                                            text.chat_template(), stream.threads());

@@ -18,6 +18,7 @@ struct Arguments {
   PrepareArguments prepare;
   TrainArguments train;
   EvalArguments eval;
+  GenerateArguments generate;
   std::function<int(Console&)> run;
 };
 
@@ -81,6 +82,38 @@ void add_eval(CLI::App& app, Arguments& arguments) {
   });
 }
 
+void add_dtype(CLI::App* command, std::string& dtype) {
+  command->add_option("--dtype", dtype, "bf16 or f32, instead of the run's")
+      ->check(CLI::IsMember({"bf16", "f32"}));
+}
+
+void add_generate(CLI::App& app, Arguments& arguments) {
+  GenerateArguments& a = arguments.generate;
+  CLI::App* command =
+      add_command(app, "generate", "Answer a prompt with the heads; what they drafted is green",
+                  "Example:\n  gorgon generate runs/quickstart --prompt \"List all ships\" --compare");
+  command->add_option("EXPORT", a.heads, "export, run directory or checkpoint")->required();
+  CLI::Option* prompt = command->add_option("--prompt", a.prompt, "what the user says");
+  CLI::Option* chat = command->add_flag("--chat", a.chat, "one line of stdin after the other");
+  prompt->excludes(chat);
+  command->callback([&arguments] {
+    if (arguments.generate.prompt.empty() && !arguments.generate.chat) {
+      throw CLI::RequiredError("--prompt or --chat");
+    }
+    arguments.run = [&arguments](Console& console) { return generate_command(arguments.generate, console); };
+  });
+  command->add_flag("--compare", a.compare, "decode without heads too, and print both speeds");
+  command->add_flag("--lookup", a.lookup, "draft from the prompt as well");
+  command->add_option("--model", a.model, "the frozen model, where it is not at the run's model_path");
+  command->add_option("--tree", a.tree, "tree.json (default: beside the heads, else the chain)");
+  command->add_option("--temperature", a.temperature, "0 = greedy")->check(CLI::Range(0.0, 100.0));
+  command->add_option("--seed", a.seed, "of the draws at a temperature");
+  command->add_option("--max-new-tokens", a.max_new_tokens, "cap of an answer")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add_dtype(command, a.dtype);
+}
+
 void add_keys(CLI::App& app, Arguments& arguments) {
   CLI::App* command = add_command(app, "keys", "Print the table of all configuration keys (Markdown)",
                                   "Example:\n  gorgon keys");
@@ -123,6 +156,7 @@ int run_command_line(int argc, const char* const* argv) {
   add_prepare(app, arguments);
   add_train(app, arguments);
   add_eval(app, arguments);
+  add_generate(app, arguments);
   add_keys(app, arguments);
   try {
     app.parse(argc, argv);

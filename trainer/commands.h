@@ -5,9 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "kernels/dtype.h"
 #include "trainer/console.h"
 
 namespace gorgon {
+
+struct RunConfig;
 
 // The program's commands. Results go to stdout, everything else through the console. Each returns the exit
 // status of a run that went well (0, or 75 where a signal stopped it) and throws Error otherwise.
@@ -37,6 +40,24 @@ struct EvalArguments {
   int64_t limit = -1;             // sequences; -1 = all
 };
 int eval_command(const EvalArguments& arguments, Console& console);
+
+struct GenerateArguments {
+  std::filesystem::path heads;  // a run directory, a checkpoint or an export
+  std::filesystem::path model;  // empty = the run's
+  std::filesystem::path tree;   // empty = tree.json beside the heads, else the chain
+  std::string prompt;
+  bool chat = false;
+  bool compare = false;  // plain decoding beside it
+  bool lookup = false;   // join the heads with prompt lookup
+  std::string dtype;     // bf16, f32; empty = the run's
+  double temperature = 0;
+  uint64_t seed = 0;
+  int64_t max_new_tokens = 256;
+};
+int generate_command(const GenerateArguments& arguments, Console& console);
+
+// bf16 or f32 by name; "" is the run's own.
+DType decode_type(const std::string& name, const RunConfig& config);
 
 int keys_command();  // prints the key table
 

@@ -1,0 +1,141 @@
+#include <cstdio>
+#include <iostream>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "kernels/error.h"
+#include "model/decoder.h"
+#include "trainer/commands.h"
+#include "trainer/found_heads.h"
+#include "trainer/prompts.h"
+
+namespace gorgon {
+namespace {
+
+constexpr const char* kAccepted = "\033[32m";
+constexpr const char* kReset = "\033[0m";
+
+// Writes an answer as it comes. On a terminal what a draft got right is green: the rest was one token a step.
+class AnswerPrinter {
+ public:
+  AnswerPrinter(const Tokenizer& tokenizer, bool colour) : tokenizer_(tokenizer), colour_(colour) {}
+
+  void operator()(std::span<const int32_t> tokens) {
+    put(tokens.first(1), false);
+    put(tokens.subspan(1), true);
+    std::fflush(stdout);
+  }
+  void end() {
+    std::fwrite(pending_.data(), 1, pending_.size(), stdout);
+    pending_.clear();
+    std::fputs("\n", stdout);
+  }
+
+ private:
+  void put(std::span<const int32_t> tokens, bool accepted) {
+    if (tokens.empty()) return;
+    pending_ += tokenizer_.decode(tokens, true);
+    const size_t whole = complete_utf8(pending_);
+    if (whole == 0) return;
+    if (colour_ && accepted) std::fputs(kAccepted, stdout);
+    std::fwrite(pending_.data(), 1, whole, stdout);
+    if (colour_ && accepted) std::fputs(kReset, stdout);
+    pending_.erase(0, whole);
+  }
+  // Bytes of `text` that are whole characters: a token may end inside one.
+  static size_t complete_utf8(const std::string& text) {
+    size_t start = text.size();
+    for (int back = 0; back < 4 && start > 0; ++back) {
+      const auto byte = static_cast<unsigned char>(text[--start]);
+      if (byte < 0x80) return text.size();
+      if (byte < 0xc0) continue;  // inside a character
+      const size_t length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2;
+      return start + length > text.size() ? start : text.size();
+    }
+    return text.size();
+  }
+
+  const Tokenizer& tokenizer_;
+  bool colour_;
+  std::string pending_;
+};
+
+std::string speed_line(const std::string& name, const Answer& answer) {
+  const auto tokens = static_cast<double>(answer.tokens.size());
+  return fmt::format("{}: {} tokens in {} steps, {:.2f} a step, {:.1f} tokens/s (prompt {:.2f} s)\n", name,
+                     answer.tokens.size(), answer.emitted.size(),
+                     tokens / static_cast<double>(answer.emitted.size()), tokens / answer.decode_seconds,
+                     answer.prefill_seconds);
+}
+
+// Everything that stays the same from question to question.
+struct Session {
+  const Backbone& backbone;
+  const DraftHeads& heads;
+  const TextModel& text;
+  const Stream& stream;
+  DecoderOptions options;
+  bool compare;
+};
+
+std::string answer_prompt(const Session& session, const Prompt& prompt) {
+  const bool colour = isatty(STDOUT_FILENO) != 0;
+  AnswerPrinter printer(session.text.tokenizer, colour);
+  Decoder decoder(session.backbone, &session.heads, session.options, session.stream);
+  const Answer answer = decoder.answer(
+      prompt.tokens, [&](const DecodeRequest&, std::span<const int32_t> tokens) { printer(tokens); });
+  printer.end();
+  if (session.compare) {
+    DecoderOptions plain = session.options;
+    plain.tree = chain_tree(0);
+    plain.lookup = false;
+    const Answer alone = Decoder(session.backbone, nullptr, plain, session.stream).answer(prompt.tokens);
+    const double speedup = alone.decode_seconds / static_cast<double>(alone.tokens.size()) /
+                           (answer.decode_seconds / static_cast<double>(answer.tokens.size()));
+    fmt::print(stderr, "{}{}{:.2f} times as fast, {}\n", speed_line("plain ", alone),
+               speed_line("medusa", answer), speedup,
+               alone.tokens == answer.tokens ? "the same tokens" : "other tokens");
+  }
+  return session.text.tokenizer.decode(answer.tokens, true);
+}
+
+void chat(const Session& session) {
+  std::vector<Message> messages;
+  std::string line;
+  while (fmt::print(stderr, "> "), std::getline(std::cin, line)) {
+    if (line.empty()) continue;
+    messages.push_back({"user", line});
+    messages.push_back({"assistant", answer_prompt(session, make_prompt(messages, session.text))});
+  }
+  fmt::print(stderr, "\n");
+}
+
+}  // namespace
+
+int generate_command(const GenerateArguments& arguments, Console& console) {
+  FoundHeads found = find_heads(arguments.heads, console);
+  if (!arguments.model.empty()) found.config.model_path = arguments.model.string();
+  const DType compute = decode_type(arguments.dtype, found.config);
+  const Stream stream(parse_device(found.config.device));
+  const ModelWeights weights = load_same_model(found, compute, stream);
+  const TextModel text(found.config.model_path);
+  const Backbone backbone(weights, compute);
+  const DraftHeads heads = DraftHeads::load(found.file, weights.lm_head, compute, stream);
+  DecoderOptions options;
+  options.tree = find_tree(found, arguments.tree, heads.count());
+  options.lookup = arguments.lookup;
+  options.max_new_tokens = arguments.max_new_tokens;
+  options.stop_tokens = stop_tokens(text);
+  options.temperature = arguments.temperature;
+  options.seed = arguments.seed;
+  const Session session{backbone, heads, text, stream, options, arguments.compare};
+  if (arguments.chat) {
+    chat(session);
+  } else {
+    answer_prompt(session, make_prompt({{"user", arguments.prompt}}, text));
+  }
+  return 0;
+}
+
+}  // namespace gorgon

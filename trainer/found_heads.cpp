@@ -1,0 +1,84 @@
+#include "trainer/found_heads.h"
+
+#include "data/file.h"
+#include "data/json.h"
+#include "data/safetensors.h"
+#include "kernels/error.h"
+#include "model/tree_file.h"
+#include "trainer/checkpoint.h"
+#include "trainer/commands.h"
+#include "trainer/heads_file.h"
+
+namespace gorgon {
+namespace {
+
+namespace fs = std::filesystem;
+
+FoundHeads heads_of_checkpoint(const fs::path& checkpoint) {
+  verify_checkpoint(checkpoint);
+  const TrainingState state = load_training_state(checkpoint);
+  return {checkpoint / kHeadsFile, checkpoint.parent_path(),
+          parse_config(state.config, (checkpoint / "state.json").string(), {}).config, false};
+}
+
+FoundHeads heads_of_export(const fs::path& directory) {
+  const fs::path path = directory / "config.json";
+  JsonOptions options;
+  options.file = path.string();
+  options.code = ExitCode::checkpoint;
+  const Json json = parse_json(read_text(path, ExitCode::checkpoint), options);
+  FoundHeads found;
+  found.file = directory / kExportedHeadsFile;
+  found.directory = directory;
+  found.is_export = true;
+  found.config.model_path = json_string(json, "base_model_name_or_path", options);
+  found.config.heads.num_heads = static_cast<int>(json_int(json, "medusa_num_heads", 1, 64, options));
+  found.config.heads.num_layers = static_cast<int>(json_int(json, "medusa_num_layers", 0, 64, options));
+  found.config.bf16 = json_string(json, "torch_dtype", options) == "bfloat16";
+  return found;
+}
+
+}  // namespace
+
+FoundHeads find_heads(const fs::path& path, Console& console) {
+  if (fs::exists(path / "manifest.json")) return heads_of_checkpoint(path);
+  if (fs::exists(path / kHeadsFile) && fs::exists(path / "config.yaml")) {
+    return {path / kHeadsFile, path, load_config(path / "config.yaml", {}).config, false};
+  }
+  if (fs::exists(path / kExportedHeadsFile)) return heads_of_export(path);
+  const fs::path newest = newest_checkpoint(path, [&](const std::string& text) { console.warn(text); });
+  if (newest.empty()) {
+    fail(ExitCode::checkpoint,
+         {path.string(), "", "a run directory, a checkpoint or an export",
+          fs::exists(path) ? "none of them" : "nothing there", "gorgon train CONFIG makes one"});
+  }
+  console.info("the run is not finished; takes " + newest.string());
+  return heads_of_checkpoint(newest);
+}
+
+ModelWeights load_same_model(const FoundHeads& found, DType compute, const Stream& stream) {
+  check_model_path(found.config.model_path);
+  ModelWeights weights = load_model(found.config.model_path, compute, stream);
+  const MappedFile file(found.file, ExitCode::checkpoint);
+  const auto metadata = parse_safetensors(file.bytes(), found.file.string(), ExitCode::checkpoint).metadata;
+  const auto trained_for = metadata.find("model_fingerprint");
+  if (trained_for != metadata.end() && trained_for->second != weights.fingerprint) {
+    fail(ExitCode::checkpoint,
+         {found.file.string(), "model", "heads of " + weights.fingerprint, "heads of " + trained_for->second,
+          "give the model they were trained for: --model"});
+  }
+  return weights;
+}
+
+DraftTree find_tree(const FoundHeads& found, const fs::path& given, int num_heads) {
+  if (!given.empty()) return read_tree(given, num_heads).tree;
+  const fs::path beside = found.directory / kTreeFile;
+  return fs::exists(beside) ? read_tree(beside, num_heads).tree : chain_tree(num_heads);
+}
+
+DType decode_type(const std::string& name, const RunConfig& config) {
+  if (name.empty()) return config.compute();
+  return name == "f32" ? DType::f32 : DType::bf16;
+}
+
+}  // namespace gorgon

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "model/draft_heads.h"
+#include "model/draft_tree.h"
+#include "model/model_weights.h"
+#include "trainer/console.h"
+#include "trainer/run_config.h"
+
+namespace gorgon {
+
+// Trained heads on disk, and what is known about how they were trained.
+struct FoundHeads {
+  std::filesystem::path file;       // the safetensors file
+  std::filesystem::path directory;  // where tree.json lies, if there is one: the run or the export
+  RunConfig config;                 // of the run; an export knows model_path, type and sizes alone
+  bool is_export = false;
+};
+
+// Names of the heads' file in an export for Hugging Face style engines.
+constexpr const char* kExportedHeadsFile = "medusa_lm_head.safetensors";
+constexpr const char* kTreeFile = "tree.json";
+
+// From a run directory (its finished heads, else those of the newest checkpoint), a checkpoint or an export.
+// Throws Error(checkpoint) where there is none of them.
+FoundHeads find_heads(const std::filesystem::path& path, Console& console);
+
+// The model that `config` names, in `compute`. Error(checkpoint) when the heads say that they were trained
+// for another one.
+ModelWeights load_same_model(const FoundHeads& found, DType compute, const Stream& stream);
+
+// The tree to decode with: `given`, else tree.json beside the heads, else the chain of all heads.
+DraftTree find_tree(const FoundHeads& found, const std::filesystem::path& given, int num_heads);
+
+}  // namespace gorgon

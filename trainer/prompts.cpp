@@ -1,0 +1,128 @@
+#include "trainer/prompts.h"
+
+#include <algorithm>
+#include <optional>
+#include <unordered_set>
+#include <variant>
+
+#include <fmt/format.h>
+
+#include "kernels/error.h"
+
+namespace gorgon {
+namespace {
+
+constexpr const char* kNoPrompt = "no prompt";
+
+// A row's prompt, or why it has none.
+struct Found {
+  std::optional<Prompt> prompt;
+  std::string reason;
+};
+
+Found of_messages(const std::vector<Message>& messages, const TextModel& text) {
+  auto end = messages.end();
+  if (!messages.empty() && messages.back().role == "assistant") --end;
+  const std::vector<Message> asked(messages.begin(), end);
+  const bool has_user =
+      std::any_of(asked.begin(), asked.end(), [](const Message& m) { return m.role == "user"; });
+  if (!has_user) return {std::nullopt, kNoPrompt};
+  try {
+    return {make_prompt(asked, text), ""};
+  } catch (const Error& error) {
+    if (error.code() != ExitCode::data) throw;
+    return {std::nullopt, "refused by the chat template"};
+  }
+}
+
+Found of_tokens(const TokenRow& row, const TextModel& text) {
+  const auto first =
+      std::find_if(row.labels.begin(), row.labels.end(), [](int32_t label) { return label >= 0; });
+  const auto length = first - row.labels.begin();
+  if (length == 0) return {std::nullopt, kNoPrompt};
+  Prompt prompt;
+  prompt.tokens.assign(row.tokens.begin(), row.tokens.begin() + length);
+  prompt.text = text.tokenizer.decode(prompt.tokens);
+  return {std::move(prompt), ""};
+}
+
+Found prompt_of(const Row& row, const TextModel& text) {
+  if (const auto* messages = std::get_if<std::vector<Message>>(&row)) return of_messages(*messages, text);
+  if (const auto* tokens = std::get_if<TokenRow>(&row)) return of_tokens(*tokens, text);
+  return {std::nullopt, "text without a prompt"};
+}
+
+}  // namespace
+
+Prompt make_prompt(const std::vector<Message>& messages, const TextModel& text) {
+  if (text.chat_template() == nullptr) {
+    fail(ExitCode::model, {"model", "chat template", "a template to ask with", "none",
+                           "use a model that was tuned for chats, or rows of input_ids and labels"});
+  }
+  Prompt prompt;
+  prompt.messages = messages;
+  prompt.text = text.chat_template()->render(messages, true);
+  prompt.tokens = text.tokenizer.encode(prompt.text);
+  return prompt;
+}
+
+PromptSet read_prompts(const std::vector<std::string>& files, const TextModel& text, int64_t vocabulary,
+                       int64_t max_tokens) {
+  PromptSet set;
+  LineSource lines(expand_data_files(files));
+  std::unordered_set<std::string> seen;
+  DataLine line;
+  while (lines.next(line)) {
+    Found found = prompt_of(parse_row(line, vocabulary), text);
+    if (found.prompt && std::cmp_greater(found.prompt->tokens.size(), max_tokens)) {
+      found = {std::nullopt, fmt::format("longer than {} tokens", max_tokens)};
+    } else if (found.prompt && !seen.insert(found.prompt->text).second) {
+      found = {std::nullopt, "a duplicate"};
+    }
+    if (found.prompt) {
+      set.prompts.push_back(std::move(*found.prompt));
+    } else {
+      ++set.left_out[found.reason];
+    }
+  }
+  set.sha256 = lines.sha256();
+  if (set.prompts.empty()) {
+    fail(ExitCode::data, {files.empty() ? "" : files.front(), "", "prompts to answer",
+                          set.left_out.empty() ? "no rows" : describe_left_out(set),
+                          "give rows of messages, or of input_ids and labels"});
+  }
+  return set;
+}
+
+std::string describe_left_out(const PromptSet& set) {
+  std::string out;
+  int64_t rows = 0;
+  for (const auto& [reason, count] : set.left_out) {
+    rows += count;
+    out += fmt::format("{}{} ({})", out.empty() ? "" : ", ", reason, count);
+  }
+  return rows == 0 ? "" : fmt::format("{} rows left out: {}", rows, out);
+}
+
+std::vector<int32_t> stop_tokens(const TextModel& text) {
+  std::vector<int32_t> stops;
+  if (text.tokenizer.eos_id() >= 0) stops.push_back(text.tokenizer.eos_id());
+  if (text.chat_template() == nullptr) return stops;
+  // What the template writes behind an answer, if that is a single token of the vocabulary.
+  const std::string content = "an answer";
+  const RenderedChat chat =
+      text.chat_template()->render_chat({{"user", "a question"}, {"assistant", content}});
+  if (chat.assistant.empty()) return stops;
+  const auto [begin, end] = chat.assistant.back();
+  const std::string answer = chat.text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+  const size_t at = answer.rfind(content);
+  if (at == std::string::npos) return stops;
+  std::string marker = answer.substr(at + content.size());
+  while (!marker.empty() && (marker.back() == '\n' || marker.back() == ' ')) marker.pop_back();
+  const std::vector<int32_t> ids = text.tokenizer.encode(marker);
+  if (ids.size() == 1 && std::find(stops.begin(), stops.end(), ids[0]) == stops.end())
+    stops.push_back(ids[0]);
+  return stops;
+}
+
+}  // namespace gorgon

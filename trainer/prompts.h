@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "data/conversations.h"
+#include "data/splits.h"
+#include "trainer/data_sets.h"
+
+namespace gorgon {
+
+// What a model is asked: everything before the last answer of a row.
+struct Prompt {
+  std::vector<int32_t> tokens;
+  std::string text;               // rendered; of a row of tokens, decoded. Splits and duplicates go by it.
+  std::vector<Message> messages;  // of a conversation
+};
+
+struct PromptSet {
+  std::vector<Prompt> prompts;              // without duplicates, in the order of the files
+  std::map<std::string, int64_t> left_out;  // rows by reason
+  std::string sha256;                       // of the files
+};
+
+// Prompts of JSONL files. A conversation's prompt ends before its last assistant turn (or at its end, where a
+// user speaks last) with the header of the answer; tokens' before their first label. Rows without a prompt,
+// of text, and those longer than `max_tokens` are left out and counted. Throws Error(data) when none is left.
+PromptSet read_prompts(const std::vector<std::string>& files, const TextModel& text, int64_t vocabulary,
+                       int64_t max_tokens);
+std::string describe_left_out(const PromptSet& set);  // "3 rows left out: ..." or ""
+
+// Where an answer ends: the tokenizer's end of sequence, and the token by which the chat template ends a
+// turn.
+std::vector<int32_t> stop_tokens(const TextModel& text);
+
+// The prompt of one conversation, the header of the answer included.
+Prompt make_prompt(const std::vector<Message>& messages, const TextModel& text);
+
+}  // namespace gorgon
