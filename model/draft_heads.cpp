@@ -166,17 +166,20 @@ void DraftHeads::logits(int k, ConstView states, View out, const Stream& stream)
   linear(inner.view(), head.b, out, Write::accumulate, stream);
 }
 
+int32_t DraftHeads::column(int32_t token) const {
+  if (vocab_ids_.empty()) return token;
+  const auto found = std::lower_bound(vocab_ids_.begin(), vocab_ids_.end(), token);
+  return found == vocab_ids_.end() || *found != token ? -1 : static_cast<int32_t>(found - vocab_ids_.begin());
+}
+
 int32_t DraftHeads::rank(std::span<const float> logits, int32_t token) const {
-  size_t column = static_cast<size_t>(token);
-  if (!vocab_ids_.empty()) {
-    const auto found = std::lower_bound(vocab_ids_.begin(), vocab_ids_.end(), token);
-    if (found == vocab_ids_.end() || *found != token) return static_cast<int32_t>(outputs());
-    column = static_cast<size_t>(found - vocab_ids_.begin());
-  }
-  const float own = logits[column];
+  const int32_t at = column(token);
+  if (at < 0) return static_cast<int32_t>(outputs());
+  const auto own_column = static_cast<size_t>(at);
+  const float own = logits[own_column];
   int32_t before = 0;
   for (size_t i = 0; i < logits.size(); ++i) {
-    before += logits[i] > own || (logits[i] == own && i < column) ? 1 : 0;
+    before += logits[i] > own || (logits[i] == own && i < own_column) ? 1 : 0;
   }
   return before;
 }

@@ -36,6 +36,7 @@ class DraftHeads {
   int32_t token(int64_t i) const {
     return vocab_ids_.empty() ? static_cast<int32_t>(i) : vocab_ids_[static_cast<size_t>(i)];
   }
+  int32_t column(int32_t token) const;  // -1 where the heads do not know the token
   // Number of tokens that a row of logits prefers to `token` (equal logits: the lower id first); N where the
   // heads cannot say it.
   int32_t rank(std::span<const float> logits, int32_t token) const;

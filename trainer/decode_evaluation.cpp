@@ -1,0 +1,254 @@
+#include "trainer/decode_evaluation.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/error.h"
+
+namespace gorgon {
+namespace {
+
+constexpr uint64_t kBootstrapSeed = 1;
+
+DecoderOptions decoder_options(const DecodeEvaluationOptions& options, Draft draft) {
+  DecoderOptions decoder;
+  const bool with_heads = draft == Draft::heads || draft == Draft::both;
+  decoder.tree = with_heads ? options.tree : chain_tree(0);
+  decoder.lookup = draft == Draft::lookup || draft == Draft::both;
+  decoder.max_new_tokens = options.max_new_tokens;
+  decoder.stop_tokens = options.stop_tokens;
+  decoder.temperature = options.temperature;
+  decoder.seed = options.seed;
+  return decoder;
+}
+
+double decode_rate(std::span<const Answer> answers) {
+  double tokens = 0, seconds = 0;
+  for (const Answer& answer : answers) {
+    tokens += static_cast<double>(answer.tokens.size());
+    seconds += answer.decode_seconds;
+  }
+  return seconds > 0 ? tokens / seconds : 0;
+}
+
+double step_seconds(const DecodeTimes& times) {
+  return (times.backbone + times.heads + times.rest) / static_cast<double>(std::max<int64_t>(times.steps, 1));
+}
+
+Speed speed_of(const DecodedSet& all, std::vector<double> rates) {
+  Speed speed;
+  std::sort(rates.begin(), rates.end());
+  speed.slowest = rates.front();
+  speed.tokens_per_s = rates[rates.size() / 2];
+  speed.fastest = rates.back();
+  std::vector<double> latencies;
+  for (const Answer& answer : all.answers) latencies.push_back(answer.prefill_seconds + answer.decode_seconds);
+  std::sort(latencies.begin(), latencies.end());
+  for (const double seconds : latencies) speed.latency_mean_s += seconds / static_cast<double>(latencies.size());
+  const auto p90 = static_cast<size_t>(std::ceil(0.9 * static_cast<double>(latencies.size()))) - 1;
+  speed.latency_p90_s = latencies[p90];
+  speed.step_seconds = step_seconds(all.times);
+  speed.head_share = all.times.heads / std::max(1e-12, step_seconds(all.times) * static_cast<double>(all.times.steps));
+  return speed;
+}
+
+std::vector<WalkCounts> counts_of(const std::vector<Answer>& answers) {
+  std::vector<WalkCounts> counts;
+  for (const Answer& answer : answers) counts.push_back(count_walk(answer.emitted));
+  return counts;
+}
+
+// What the walk over ranks and copies says a draft emits.
+std::vector<int32_t> simulate(const Continuation& c, Draft draft, const TreeMatcher& tree, int heads) {
+  return simulate_walk(c.length(), [&](int64_t i) {
+    int64_t accepted = 0;
+    if (draft == Draft::heads || draft == Draft::both) accepted = tree.accepted(c.ranks_at(i, heads));
+    if (draft == Draft::lookup || draft == Draft::both) {
+      accepted = std::max<int64_t>(accepted, c.lookup[static_cast<size_t>(i)]);
+    }
+    return accepted;
+  });
+}
+
+void compare_with_plain(const std::vector<Answer>& plain, const std::vector<Answer>& answers, float difference,
+                        DraftResult& result) {
+  for (size_t p = 0; p < plain.size(); ++p) {
+    const auto& expected = plain[p].tokens;
+    const auto& found = answers[p].tokens;
+    if (expected == found) {
+      ++result.exact;
+      continue;
+    }
+    const auto length = std::min(expected.size(), found.size());
+    const auto at = static_cast<size_t>(
+        std::mismatch(expected.begin(), expected.begin() + static_cast<std::ptrdiff_t>(length), found.begin()).first -
+        expected.begin());
+    const float margin = at < plain[p].margin.size() ? plain[p].margin[at] : 0.0f;
+    result.divergences.push_back(
+        {static_cast<int64_t>(p), static_cast<int64_t>(at), margin, !(margin <= 2 * difference)});
+  }
+}
+
+// One evaluation at work.
+class DecodeEvaluator {
+ public:
+  DecodeEvaluator(const Backbone& backbone, const DraftHeads& heads, std::span<const Prompt> prompts,
+                  const DecodeEvaluationOptions& options, const Stream& stream,
+                  const std::function<CountProgress(const std::string&)>& stage)
+      : backbone_(backbone), heads_(heads), prompts_(prompts), options_(options), stream_(stream), stage_(stage) {}
+
+  DecodeEvaluation run() {
+    std::vector<Draft> drafts = {Draft::plain};
+    drafts.insert(drafts.end(), options_.drafts.begin(), options_.drafts.end());
+    for (const Draft draft : drafts) sets_.push_back(decode(draft, prompts_, 1, "decode " + name(draft)));
+    trace();
+    for (size_t d = 0; d < drafts.size(); ++d) evaluation_.results.push_back(judge(drafts[d], sets_[d]));
+    measure_speed(drafts);
+    for (const int64_t batch : options_.batches) measure_batch(batch, drafts.back());
+    return std::move(evaluation_);
+  }
+
+ private:
+  DecodedSet decode(Draft draft, std::span<const Prompt> prompts, int64_t batch, const std::string& label) {
+    return decode_prompts(backbone_, &heads_, decoder_options(options_, draft), prompts, batch, stream_,
+                          stage_(label));
+  }
+  std::span<const Prompt> timed() const {
+    return prompts_.first(std::min(prompts_.size(), static_cast<size_t>(options_.speed_prompts)));
+  }
+
+  void trace() {
+    const CountProgress progress = stage_("trace");
+    evaluation_.heads.resize(static_cast<size_t>(heads_.count()));
+    evaluation_.prompts = std::ssize(prompts_);
+    for (size_t p = 0; p < prompts_.size(); ++p) {
+      const Answer& plain = sets_[0].answers[p];
+      Trace trace = trace_answer(backbone_, heads_, prompts_[p].tokens, plain.tokens, LookupOptions{},
+                                 evaluation_.heads, stream_);
+      for (size_t i = 0; i < plain.tokens.size(); ++i) {
+        evaluation_.logit_difference =
+            std::max(evaluation_.logit_difference, std::abs(trace.top_logit[i] - plain.top_logit[i]));
+      }
+      evaluation_.tokens += std::ssize(plain.tokens);
+      traces_.push_back(std::move(trace.continuation));
+      if (progress) progress(static_cast<int64_t>(p) + 1);
+    }
+    const int heads = heads_.count();
+    evaluation_.prefix = prefix_accuracies(traces_, heads);
+    evaluation_.chain_tau = simulated_tau(Draft::heads, chain_tree(heads));
+    evaluation_.independent_tau = independent_accept_length(
+        options_.tree, marginal_accuracies(traces_, heads, std::max(1, options_.tree.ranks())));
+    for (int depth = 0; depth <= heads; ++depth) {
+      DraftTree cut = options_.tree;
+      std::erase_if(cut.paths, [&](const RankPath& path) { return std::cmp_greater(path.size(), depth); });
+      evaluation_.depth_tau.push_back(simulated_tau(Draft::heads, cut));
+    }
+  }
+
+  double simulated_tau(Draft draft, const DraftTree& tree) const {
+    const TreeMatcher matcher(tree);
+    std::vector<WalkCounts> counts;
+    for (const Continuation& c : traces_) counts.push_back(count_walk(simulate(c, draft, matcher, heads_.count())));
+    return accept_length(counts);
+  }
+
+  DraftResult judge(Draft draft, const DecodedSet& set) const {
+    DraftResult result;
+    result.draft = draft;
+    const std::vector<WalkCounts> counts = counts_of(set.answers);
+    result.accept_length = accept_length(counts);
+    result.interval = bootstrap_interval(counts, kBootstrapSeed);
+    result.simulated = simulated_tau(draft, options_.tree);
+    const TreeMatcher matcher(options_.tree);
+    for (size_t p = 0; p < traces_.size(); ++p) {
+      const Answer& answer = set.answers[p];
+      for (const int32_t emitted : answer.emitted) {
+        result.histogram.resize(std::max(result.histogram.size(), static_cast<size_t>(emitted)));
+        ++result.histogram[static_cast<size_t>(emitted) - 1];
+      }
+      const bool same_tokens = answer.tokens == traces_[p].tokens;
+      const bool same_walk = answer.emitted == simulate(traces_[p], draft, matcher, heads_.count());
+      result.walk_differences += same_tokens && !same_walk ? 1 : 0;
+    }
+    if (options_.temperature <= 0) {
+      compare_with_plain(sets_[0].answers, set.answers, evaluation_.logit_difference, result);
+    }
+    return result;
+  }
+
+  // Two more runs of every draft, in turns, so that a busy machine is no draft's bad luck.
+  void measure_speed(const std::vector<Draft>& drafts) {
+    std::vector<std::vector<double>> rates;
+    for (const DecodedSet& set : sets_) rates.push_back({decode_rate(std::span(set.answers).first(timed().size()))});
+    for (int run = 2; run <= 3; ++run) {
+      for (size_t d = 0; d < drafts.size(); ++d) {
+        rates[d].push_back(decode_rate(decode(drafts[d], timed(), 1, "time " + name(drafts[d])).answers));
+      }
+    }
+    for (size_t d = 0; d < drafts.size(); ++d) {
+      evaluation_.results[d].speed = speed_of(sets_[d], std::move(rates[d]));
+    }
+  }
+
+  void measure_batch(int64_t batch, Draft draft) {
+    const auto rate = [&](Draft which, double& step) {
+      const DecodedSet set = decode(which, timed(), batch, "batch " + std::to_string(batch));
+      int64_t tokens = 0;
+      for (const Answer& answer : set.answers) tokens += std::ssize(answer.tokens);
+      step = step_seconds(set.times);
+      return static_cast<double>(tokens) / (step * static_cast<double>(std::max<int64_t>(set.times.steps, 1)));
+    };
+    double plain_step = 0, draft_step = 0;
+    BatchSpeed speed;
+    speed.batch = batch;
+    speed.plain_tokens_per_s = rate(Draft::plain, plain_step);
+    speed.tokens_per_s = rate(draft, draft_step);
+    speed.overhead = draft_step / plain_step;
+    evaluation_.batches.push_back(speed);
+  }
+
+  const Backbone& backbone_;
+  const DraftHeads& heads_;
+  std::span<const Prompt> prompts_;
+  const DecodeEvaluationOptions& options_;
+  const Stream& stream_;
+  const std::function<CountProgress(const std::string&)>& stage_;
+  std::vector<DecodedSet> sets_;  // plain, then the drafts
+  std::vector<Continuation> traces_;
+  DecodeEvaluation evaluation_;
+};
+
+}  // namespace
+
+std::string name(Draft draft) {
+  switch (draft) {
+    case Draft::plain: return "plain";
+    case Draft::heads: return "heads";
+    case Draft::lookup: return "lookup";
+    case Draft::both: return "both";
+  }
+  return "";
+}
+
+const DraftResult* DecodeEvaluation::find(Draft draft) const {
+  const auto found = std::find_if(results.begin(), results.end(), [&](const DraftResult& r) { return r.draft == draft; });
+  return found == results.end() ? nullptr : &*found;
+}
+
+bool DecodeEvaluation::lossless(bool exact_arithmetic) const {
+  return std::all_of(results.begin(), results.end(), [&](const DraftResult& result) {
+    if (exact_arithmetic && (!result.divergences.empty() || result.walk_differences > 0)) return false;
+    return std::none_of(result.divergences.begin(), result.divergences.end(),
+                        [](const Divergence& d) { return d.failure; });
+  });
+}
+
+DecodeEvaluation evaluate_decoding(const Backbone& backbone, const DraftHeads& heads,
+                                   std::span<const Prompt> prompts, const DecodeEvaluationOptions& options,
+                                   const Stream& stream,
+                                   const std::function<CountProgress(const std::string&)>& stage) {
+  require(!prompts.empty(), "evaluate_decoding", "prompts");
+  return DecodeEvaluator(backbone, heads, prompts, options, stream, stage).run();
+}
+
+}  // namespace gorgon

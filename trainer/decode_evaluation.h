@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "model/decoder.h"
+#include "trainer/traces.h"
+
+namespace gorgon {
+
+// Where drafts come from.
+enum class Draft { plain, heads, lookup, both };
+std::string name(Draft draft);
+
+struct DecodeEvaluationOptions {
+  DraftTree tree;             // of the heads
+  std::vector<Draft> drafts;  // to decode with, beside plain
+  int64_t max_new_tokens = 128;
+  double temperature = 0;
+  uint64_t seed = 0;
+  std::vector<int32_t> stop_tokens;
+  int64_t speed_prompts = 16;                  // that are timed three times, and at each batch size
+  std::vector<int64_t> batches = {1, 4, 16};
+};
+
+// Decoding speed: median, smallest and largest of three runs over the same prompts, without prefill; latency
+// is a whole answer's, prefill included.
+struct Speed {
+  double tokens_per_s = 0, slowest = 0, fastest = 0;
+  double latency_mean_s = 0, latency_p90_s = 0;
+  double step_seconds = 0;  // of a forward and what belongs to it
+  double head_share = 0;    // of the time of a step, in the heads
+};
+
+// A first token that differs from plain decoding. A tie is decided by rounding: its margin is at most twice
+// the largest difference of logits between kernel shapes. Anything else is a failure.
+struct Divergence {
+  int64_t prompt = 0, index = 0;
+  float margin = 0;  // between plain decoding's two best tokens there
+  bool failure = false;
+};
+
+struct DraftResult {
+  Draft draft = Draft::plain;
+  Speed speed;
+  double accept_length = 1;  // tau, measured
+  std::pair<double, double> interval{1, 1};
+  double simulated = 1;          // the walk over ranks and copies; equal in f32
+  int64_t walk_differences = 0;  // prompts whose steps were not those of the walk
+  std::vector<int64_t> histogram;  // [accepted tokens] steps
+  int64_t exact = 0;             // prompts with plain decoding's tokens
+  std::vector<Divergence> divergences;
+};
+
+// Both at one batch size.
+struct BatchSpeed {
+  int64_t batch = 1;
+  double plain_tokens_per_s = 0, tokens_per_s = 0, overhead = 1;
+};
+
+struct DecodeEvaluation {
+  int64_t prompts = 0, tokens = 0;
+  std::vector<HeadSums> heads;         // against the backbone's own answers
+  std::vector<double> prefix;          // [K]
+  std::vector<double> depth_tau;       // [K + 1] of the chain (or tree) cut at depth k, simulated
+  double chain_tau = 1, independent_tau = 1;
+  float logit_difference = 0;          // largest between kernel shapes
+  std::vector<DraftResult> results;    // plain first
+  std::vector<BatchSpeed> batches;     // of the last draft
+
+  const DraftResult& plain() const { return results.front(); }
+  const DraftResult* find(Draft draft) const;
+  bool lossless(bool exact_arithmetic) const;  // no failure; in f32 also no difference at all
+};
+
+// Decodes the prompts plainly and with each draft, and compares. `stage(name)` announces what comes.
+DecodeEvaluation evaluate_decoding(const Backbone& backbone, const DraftHeads& heads,
+                                   std::span<const Prompt> prompts, const DecodeEvaluationOptions& options,
+                                   const Stream& stream,
+                                   const std::function<CountProgress(const std::string&)>& stage);
+
+}  // namespace gorgon

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "model/accepted_length.h"
+#include "model/backbone.h"
+#include "model/decoder.h"
+#include "model/draft_heads.h"
+#include "trainer/prompts.h"
+
+namespace gorgon {
+
+// Of one head over the tokens of answers that it had to foresee.
+struct HeadSums {
+  double cross_entropy = 0;  // over targets that the head's vocabulary holds
+  int64_t inside = 0;        // those targets
+  int64_t count = 0;         // all of them
+  std::array<int64_t, 5> top{};  // right among the first 1..5
+};
+
+// What the backbone and the heads say along an answer, from one forward over prompt and answer.
+struct Trace {
+  Continuation continuation;
+  std::vector<float> top_logit;  // [m] the largest logit before each token
+};
+
+// `lookup`: also how many tokens a copy from the prompt would get right at each step. Adds to `sums` [K].
+Trace trace_answer(const Backbone& backbone, const DraftHeads& heads, const std::vector<int32_t>& prompt,
+                   const std::vector<int32_t>& answer, const LookupOptions& lookup, std::vector<HeadSums>& sums,
+                   const Stream& stream);
+
+using CountProgress = std::function<void(int64_t done)>;
+
+// Answers to all prompts, in their order.
+struct DecodedSet {
+  std::vector<Answer> answers;
+  DecodeTimes times;
+};
+DecodedSet decode_prompts(const Backbone& backbone, const DraftHeads* heads, const DecoderOptions& options,
+                          std::span<const Prompt> prompts, int64_t batch, const Stream& stream,
+                          const CountProgress& progress = {});
+
+}  // namespace gorgon
