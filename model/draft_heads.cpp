@@ -166,6 +166,54 @@ void DraftHeads::logits(int k, ConstView states, View out, const Stream& stream)
   linear(inner.view(), head.b, out, Write::accumulate, stream);
 }
 
+namespace {
+
+// f32 [rows, columns] of a matrix, on the host.
+Tensor host_values(const WeightMatrix& matrix) {
+  const Stream host(Device{}, 1);
+  const Tensor storage = matrix.storage->to(Device{});
+  Tensor values(DType::f32, {matrix.rows, matrix.columns});
+  dequantise(
+      BasicView<const std::byte>{storage.data(), matrix.type, {matrix.rows, matrix.columns}, Device{}, 0},
+      values.view(), host);
+  return values;
+}
+
+Tensor rounded(const Tensor& values, DType type) {
+  const Stream host(Device{}, 1);
+  Tensor out(type, values.shape());
+  dequantise(values.view(), out.view(), host);
+  return out;
+}
+
+}  // namespace
+
+std::vector<DraftHeads::FullTensor> DraftHeads::full_tensors(int64_t vocabulary) const {
+  std::vector<FullTensor> tensors;
+  for (size_t k = 0; k < heads_.size(); ++k) {
+    const Head& head = heads_[k];
+    for (size_t l = 0; l < head.blocks.size(); ++l) {
+      const std::string prefix = std::to_string(k) + "." + std::to_string(l) + ".linear.";
+      tensors.push_back({prefix + "weight", head.blocks[l].weight.storage->to(Device{})});
+      tensors.push_back({prefix + "bias", head.blocks[l].bias.to(Device{})});
+    }
+    Tensor linear = host_values(head.linear);
+    const int64_t hidden = head.linear.columns;
+    if (!head.a.empty()) {
+      const Tensor a = host_values(head.a), b = host_values(head.b);
+      const Stream host(Device{}, 1);
+      gemm(b.view(), a.view(), linear.view(), {.write = Write::accumulate}, host);
+    }
+    Tensor full = Tensor::zeros(DType::f32, {vocabulary, hidden});
+    for (int64_t i = 0; i < outputs(); ++i) {
+      std::copy_n(linear.as<float>() + i * hidden, hidden, full.as<float>() + token(i) * hidden);
+    }
+    tensors.push_back(
+        {std::to_string(k) + "." + std::to_string(head.blocks.size()) + ".weight", rounded(full, compute_)});
+  }
+  return tensors;
+}
+
 int32_t DraftHeads::column(int32_t token) const {
   if (vocab_ids_.empty()) return token;
   const auto found = std::lower_bound(vocab_ids_.begin(), vocab_ids_.end(), token);

@@ -41,6 +41,15 @@ class DraftHeads {
   // heads cannot say it.
   int32_t rank(std::span<const float> logits, int32_t token) const;
 
+  // Every head with a Linear of its own over the whole vocabulary [vocabulary, H]: low rank merged, pruned
+  // vocabularies expanded with zero rows. Values are compute's type, on the host.
+  struct FullTensor {
+    std::string name;
+    Tensor values;
+  };
+  std::vector<FullTensor> full_tensors(int64_t vocabulary) const;
+  bool is_merged_by_export() const { return !heads_.empty() && !heads_[0].a.empty(); }
+
  private:
   struct Block {
     WeightMatrix weight;  // [H, H]

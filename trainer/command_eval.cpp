@@ -1,77 +1,116 @@
+#include <memory>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "data/file.h"
-#include "data/safetensors.h"
 #include "kernels/error.h"
 #include "kernels/thread_pool.h"
-#include "trainer/checkpoint.h"
+#include "model/tree_file.h"
 #include "trainer/commands.h"
-#include "trainer/data_sets.h"
-#include "trainer/evaluation.h"
-#include "trainer/found_heads.h"
-#include "trainer/heads_file.h"
-#include "trainer/reports.h"
-#include "trainer/run_config.h"
-#include "trainer/training_run.h"
+#include "trainer/decode_inputs.h"
+#include "trainer/eval_report.h"
+#include "trainer/label_evaluation.h"
 
 namespace gorgon {
 namespace {
 
-namespace fs = std::filesystem;
+using OrderedJson = nlohmann::ordered_json;
 
-std::string evaluation_json(const EvalArguments& arguments, const FoundHeads& found,
-                            const Evaluation& evaluation, const ModelWeights& weights,
-                            const Dataset& dataset) {
-  nlohmann::ordered_json json;
-  json["loss"] = evaluation.loss;
-  json["heads"] = nlohmann::ordered_json::array();
-  for (const HeadMetrics& head : evaluation.heads) {
-    nlohmann::ordered_json entry;
-    entry["ce"] = mean_cross_entropy(head);
-    for (int n = 1; n <= 5; ++n) entry["top" + std::to_string(n)] = top_accuracy(head, n);
-    entry["count"] = head.targets;
-    json["heads"].push_back(entry);
+std::vector<double> loss_weights(const LossOptions& loss, int heads) {
+  std::vector<double> weights;
+  double weight = loss.heads_coefficient;
+  for (int k = 0; k < heads; ++k) weights.push_back(weight *= loss.decay_coefficient);
+  return weights;
+}
+
+// Against the data's labels, which may be another model's words.
+std::vector<HeadSums> label_sums(const DecodeInputs& inputs, const EvalArguments& arguments,
+                                 Console& console) {
+  const RunConfig& config = inputs.found.config;
+  const PreparedDataset prepared = prepare(prepare_options(config, arguments.data), inputs.text.tokenizer,
+                                           inputs.text.chat_template(), inputs.stream.threads());
+  check_token_range(prepared.dataset, inputs.weights.config.vocab_size, arguments.data.front());
+  return evaluate_labels(inputs, prepared.dataset, config.per_device_eval_batch_size, arguments.limit,
+                         console);
+}
+
+DecodeEvaluationOptions decode_options(const DecodeInputs& inputs, const EvalArguments& arguments) {
+  DecodeEvaluationOptions options;
+  options.tree = find_tree(inputs.found, arguments.tree, inputs.heads.count());
+  for (const Draft draft : {Draft::heads, Draft::lookup, Draft::both}) {
+    if (arguments.draft.empty() || arguments.draft == name(draft)) options.drafts.push_back(draft);
   }
-  json["tokens"] = evaluation.tokens;
+  options.max_new_tokens = arguments.max_new_tokens;
+  options.temperature = arguments.temperature;
+  options.seed = arguments.seed;
+  options.stop_tokens = stop_tokens(inputs.text);
+  return options;
+}
+
+DecodeEvaluation decode(const DecodeInputs& inputs, const PromptSet& set,
+                        const DecodeEvaluationOptions& options, Console& console) {
+  std::unique_ptr<Progress> progress;
+  const auto stage = [&](const std::string& label) -> CountProgress {
+    progress.reset();
+    progress = std::make_unique<Progress>(console, label, std::ssize(set.prompts));
+    return [&progress](int64_t done) { progress->update(done, ""); };
+  };
+  return evaluate_decoding(inputs.backbone, inputs.heads, set.prompts, options, inputs.stream, stage);
+}
+
+void add_origin(OrderedJson& json, const DecodeInputs& inputs, const EvalArguments& arguments,
+                const PromptSet& set, const DraftTree& tree) {
+  json["tree"] = {{"nodes", tree.nodes()}, {"sha256", tree_sha256(tree)}};
   json["data"] = arguments.data;
-  json["heads_file"] = found.file.string();
+  json["data_sha256"] = set.sha256;
+  json["heads_file"] = inputs.found.file.string();
+  json["heads_sha256"] = sha256_of_file(inputs.found.file, ExitCode::checkpoint);
+  json["model_fingerprint"] = inputs.weights.fingerprint;
+  json["dtype"] = name(inputs.compute);
+  json["device"] = to_string(inputs.stream.device());
+  json["threads"] = inputs.stream.threads().size();
   json["version"] = GORGON_VERSION;
-  json["model_fingerprint"] = weights.fingerprint;
-  json["data_fingerprint"] = content_fingerprint(dataset);
-  json["heads_sha256"] = sha256_of_file(found.file, ExitCode::checkpoint);
-  return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+// What a user must not miss: drafts may make decoding faster, never different.
+void require_lossless(const DecodeEvaluation& evaluation, DType compute, double temperature) {
+  if (temperature > 0 || evaluation.lossless(compute == DType::f32)) return;
+  for (const DraftResult& result : evaluation.results) {
+    for (const Divergence& d : result.divergences) {
+      if (!d.failure && compute != DType::f32) continue;
+      fail(ExitCode::check_failed, {"eval", "exact_match", "the tokens of plain decoding",
+                                    fmt::format("another token {} of prompt {} with draft {}, margin {:.4f}",
+                                                d.index, d.prompt, name(result.draft), d.margin),
+                                    "this is a defect of gorgon, please report it"});
+    }
+  }
+  fail(ExitCode::check_failed,
+       {"eval", "tau", "the simulated walk", "other steps", "this is a defect of gorgon, please report it"});
 }
 
 }  // namespace
 
 int eval_command(const EvalArguments& arguments, Console& console) {
-  FoundHeads found = find_heads(arguments.run, console);
-  RunConfig& config = found.config;
-  if (!arguments.model.empty()) config.model_path = arguments.model.string();
-  const Stream stream(parse_device(config.device));
-  const ModelWeights weights = load_same_model(found, config.compute(), stream);
-  const TextModel text(config.model_path);
-  const PreparedDataset prepared = prepare(prepare_options(config, arguments.data), text.tokenizer,
-                                           text.chat_template(), stream.threads());
-  check_token_range(prepared.dataset, weights.config.vocab_size, arguments.data.front());
+  const DecodeInputs inputs(arguments.run, arguments.model, arguments.dtype, console);
+  const int heads = inputs.heads.count();
+  const std::vector<HeadSums> labels = label_sums(inputs, arguments, console);
+  const std::vector<double> weights = loss_weights(inputs.found.config.loss, heads);
+  fmt::print("against the labels of {}\n{}", fmt::join(arguments.data, " "), heads_table(labels, {}));
 
-  const Backbone backbone(weights, config.compute());
-  HeadTrainer trainer(head_trainer_options(config, 1), weights.lm_head, config.compute(), stream);
-  load_heads(found.file, trainer.heads());
-  EvaluationOptions options{config.heads.num_heads, config.per_device_eval_batch_size, arguments.limit,
-                            config.loss};
-  Evaluation evaluation;
-  {
-    Progress progress(console, "eval", prepared.dataset.sequences());
-    evaluation = evaluate_dataset(trainer, backbone, prepared.dataset, options, stream,
-                                  [&](int64_t done, int64_t) { progress.update(done, ""); });
-  }
-  fmt::print("{}", evaluation_table(fmt::format("{}", fmt::join(arguments.data, " ")), evaluation));
+  const PromptSet set =
+      read_split(inputs, arguments.data, Split::test, arguments.limit, arguments.max_new_tokens, console);
+  const DecodeEvaluationOptions options = decode_options(inputs, arguments);
+  const DecodeEvaluation evaluation = decode(inputs, set, options, console);
+  fmt::print("{}", decode_table(evaluation));
   if (!arguments.output.empty()) {
+    OrderedJson json = decode_json(evaluation, weights);
+    json["data_labels"] = heads_json(labels, {}, weights);
+    add_origin(json, inputs, arguments, set, options.tree);
     write_atomically(arguments.output,
-                     evaluation_json(arguments, found, evaluation, weights, prepared.dataset));
+                     json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n");
   }
+  require_lossless(evaluation, inputs.compute, arguments.temperature);
   return 0;
 }
 

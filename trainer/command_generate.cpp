@@ -7,8 +7,7 @@
 #include "kernels/error.h"
 #include "model/decoder.h"
 #include "trainer/commands.h"
-#include "trainer/found_heads.h"
-#include "trainer/prompts.h"
+#include "trainer/decode_inputs.h"
 
 namespace gorgon {
 namespace {
@@ -114,26 +113,20 @@ void chat(const Session& session) {
 }  // namespace
 
 int generate_command(const GenerateArguments& arguments, Console& console) {
-  FoundHeads found = find_heads(arguments.heads, console);
-  if (!arguments.model.empty()) found.config.model_path = arguments.model.string();
-  const DType compute = decode_type(arguments.dtype, found.config);
-  const Stream stream(parse_device(found.config.device));
-  const ModelWeights weights = load_same_model(found, compute, stream);
-  const TextModel text(found.config.model_path);
-  const Backbone backbone(weights, compute);
-  const DraftHeads heads = DraftHeads::load(found.file, weights.lm_head, compute, stream);
+  const DecodeInputs inputs(arguments.heads, arguments.model, arguments.dtype, console);
   DecoderOptions options;
-  options.tree = find_tree(found, arguments.tree, heads.count());
+  options.tree = find_tree(inputs.found, arguments.tree, inputs.heads.count());
   options.lookup = arguments.lookup;
   options.max_new_tokens = arguments.max_new_tokens;
-  options.stop_tokens = stop_tokens(text);
+  options.stop_tokens = stop_tokens(inputs.text);
   options.temperature = arguments.temperature;
   options.seed = arguments.seed;
-  const Session session{backbone, heads, text, stream, options, arguments.compare};
+  const Session session{inputs.backbone, inputs.heads, inputs.text,
+                        inputs.stream,   options,      arguments.compare};
   if (arguments.chat) {
     chat(session);
   } else {
-    answer_prompt(session, make_prompt({{"user", arguments.prompt}}, text));
+    answer_prompt(session, make_prompt({{"user", arguments.prompt}}, inputs.text));
   }
   return 0;
 }

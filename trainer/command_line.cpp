@@ -18,6 +18,8 @@ struct Arguments {
   PrepareArguments prepare;
   TrainArguments train;
   EvalArguments eval;
+  TreeArguments tree;
+  ExportArguments exported;
   GenerateArguments generate;
   std::function<int(Console&)> run;
 };
@@ -65,26 +67,84 @@ void add_train(CLI::App& app, Arguments& arguments) {
   });
 }
 
-void add_eval(CLI::App& app, Arguments& arguments) {
-  EvalArguments& a = arguments.eval;
-  CLI::App* command =
-      add_command(app, "eval", "Loss and top-1 to top-5 accuracy of every head on a data file",
-                  "Example:\n  gorgon eval runs/quickstart --data runs/quickstart-data/eval.jsonl");
-  command->add_option("RUN", a.run, "run directory or checkpoint")->required();
+void add_dtype(CLI::App* command, std::string& dtype) {
+  command->add_option("--dtype", dtype, "bf16 or f32, instead of the run's")
+      ->check(CLI::IsMember({"bf16", "f32"}));
+}
+
+// What decoding commands share.
+template <typename Arguments>
+void add_decoding(CLI::App* command, Arguments& a) {
+  command->add_option("--model", a.model, "the frozen model, where it is not at the run's model_path");
+  command->add_option("--max-new-tokens", a.max_new_tokens, "cap of an answer")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add_dtype(command, a.dtype);
+}
+
+template <typename Arguments>
+void add_data(CLI::App* command, Arguments& a) {
   command->add_option("--data", a.data, "JSONL file or glob, again for more")
       ->required()
       ->allow_extra_args(false);
-  command->add_option("--model", a.model, "the frozen model, where it is not at the run's model_path");
-  command->add_option("--limit", a.limit, "sequences to evaluate")->check(CLI::PositiveNumber);
+  command->add_option("--limit", a.limit, "prompts to take")->check(CLI::PositiveNumber);
+}
+
+template <typename Arguments>
+void add_drafting(CLI::App* command, Arguments& a) {
+  command->add_option("--tree", a.tree,
+                      "tree.json, or a JSON list of rank paths (default: beside the heads, else the chain)");
+  command->add_option("--temperature", a.temperature, "0 = greedy")->check(CLI::Range(0.0, 100.0));
+  command->add_option("--seed", a.seed, "of the draws at a temperature");
+}
+
+void add_eval(CLI::App& app, Arguments& arguments) {
+  EvalArguments& a = arguments.eval;
+  CLI::App* command = add_command(
+      app, "eval",
+      "Accuracy of every head, and what decoding with them gains: tokens a step, speed, exactness",
+      "Example:\n  gorgon eval runs/quickstart --data runs/quickstart-data/eval.jsonl --limit 32");
+  command->add_option("RUN", a.run, "run directory, checkpoint or export")->required();
+  add_data(command, a);
+  add_decoding(command, a);
+  add_drafting(command, a);
+  command->add_option("--draft", a.draft, "where drafts come from (default: each in turn)")
+      ->check(CLI::IsMember({"heads", "lookup", "both"}));
   command->add_option("--output", a.output, "JSON file to write");
   command->callback([&arguments] {
     arguments.run = [&arguments](Console& console) { return eval_command(arguments.eval, console); };
   });
 }
 
-void add_dtype(CLI::App* command, std::string& dtype) {
-  command->add_option("--dtype", dtype, "bf16 or f32, instead of the run's")
-      ->check(CLI::IsMember({"bf16", "f32"}));
+void add_tree(CLI::App& app, Arguments& arguments) {
+  TreeArguments& a = arguments.tree;
+  CLI::App* command = add_command(
+      app, "tree", "Choose the tree that decodes fastest here, from held-out prompts and measured costs",
+      "Example:\n  gorgon tree runs/quickstart --data runs/quickstart-data/eval.jsonl --output "
+      "runs/quickstart/tree.json");
+  command->add_option("RUN", a.heads, "run directory, checkpoint or export")->required();
+  add_data(command, a);
+  add_decoding(command, a);
+  command->add_option("--output", a.output, "file to write; decoding finds tree.json beside the heads")
+      ->required();
+  command->callback([&arguments] {
+    arguments.run = [&arguments](Console& console) { return tree_command(arguments.tree, console); };
+  });
+}
+
+void add_export(CLI::App& app, Arguments& arguments) {
+  ExportArguments& a = arguments.exported;
+  CLI::App* command = add_command(
+      app, "export", "Write the heads as the decode engines read them, and check what was written",
+      "Example:\n  gorgon export runs/quickstart --to hf --output exports/quickstart");
+  command->add_option("RUN", a.heads, "run directory or checkpoint")->required();
+  command->add_option("--to", "hf: TGI, TensorRT-LLM, vLLM 0.25 to 0.32")
+      ->required()
+      ->check(CLI::IsMember({"hf"}));
+  command->add_option("--output", a.output, "new or empty directory")->required();
+  command->callback([&arguments] {
+    arguments.run = [&arguments](Console& console) { return export_command(arguments.exported, console); };
+  });
 }
 
 void add_generate(CLI::App& app, Arguments& arguments) {
@@ -104,14 +164,8 @@ void add_generate(CLI::App& app, Arguments& arguments) {
   });
   command->add_flag("--compare", a.compare, "decode without heads too, and print both speeds");
   command->add_flag("--lookup", a.lookup, "draft from the prompt as well");
-  command->add_option("--model", a.model, "the frozen model, where it is not at the run's model_path");
-  command->add_option("--tree", a.tree, "tree.json (default: beside the heads, else the chain)");
-  command->add_option("--temperature", a.temperature, "0 = greedy")->check(CLI::Range(0.0, 100.0));
-  command->add_option("--seed", a.seed, "of the draws at a temperature");
-  command->add_option("--max-new-tokens", a.max_new_tokens, "cap of an answer")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  add_dtype(command, a.dtype);
+  add_decoding(command, a);
+  add_drafting(command, a);
 }
 
 void add_keys(CLI::App& app, Arguments& arguments) {
@@ -156,6 +210,8 @@ int run_command_line(int argc, const char* const* argv) {
   add_prepare(app, arguments);
   add_train(app, arguments);
   add_eval(app, arguments);
+  add_tree(app, arguments);
+  add_export(app, arguments);
   add_generate(app, arguments);
   add_keys(app, arguments);
   try {

@@ -33,13 +33,36 @@ struct TrainArguments {
 int train_command(const TrainArguments& arguments, Console& console);
 
 struct EvalArguments {
-  std::filesystem::path run;      // a run directory or a checkpoint
+  std::filesystem::path run;      // a run directory, a checkpoint or an export
   std::vector<std::string> data;  // JSONL: paths or globs
   std::filesystem::path model;    // empty = the run's
+  std::filesystem::path tree;     // empty = tree.json beside the heads, else the chain
   std::filesystem::path output;   // JSON; empty = none
-  int64_t limit = -1;             // sequences; -1 = all
+  std::string draft;              // heads, lookup or both; empty = each of them
+  std::string dtype;              // bf16, f32; empty = the run's
+  int64_t limit = -1;             // prompts, and sequences of labels; -1 = all
+  int64_t max_new_tokens = 128;
+  double temperature = 0;
+  uint64_t seed = 0;
 };
 int eval_command(const EvalArguments& arguments, Console& console);
+
+struct TreeArguments {
+  std::filesystem::path heads;    // a run directory, a checkpoint or an export
+  std::vector<std::string> data;  // JSONL: paths or globs
+  std::filesystem::path output;
+  std::filesystem::path model;  // empty = the run's
+  std::string dtype;            // bf16, f32; empty = the run's
+  int64_t limit = 300;          // prompts; -1 = all
+  int64_t max_new_tokens = 128;
+};
+int tree_command(const TreeArguments& arguments, Console& console);
+
+struct ExportArguments {
+  std::filesystem::path heads;   // a run directory or a checkpoint
+  std::filesystem::path output;  // a new or empty directory
+};
+int export_command(const ExportArguments& arguments, Console& console);
 
 struct GenerateArguments {
   std::filesystem::path heads;  // a run directory, a checkpoint or an export

@@ -42,13 +42,16 @@ Speed speed_of(const DecodedSet& all, std::vector<double> rates) {
   speed.tokens_per_s = rates[rates.size() / 2];
   speed.fastest = rates.back();
   std::vector<double> latencies;
-  for (const Answer& answer : all.answers) latencies.push_back(answer.prefill_seconds + answer.decode_seconds);
+  for (const Answer& answer : all.answers)
+    latencies.push_back(answer.prefill_seconds + answer.decode_seconds);
   std::sort(latencies.begin(), latencies.end());
-  for (const double seconds : latencies) speed.latency_mean_s += seconds / static_cast<double>(latencies.size());
+  for (const double seconds : latencies)
+    speed.latency_mean_s += seconds / static_cast<double>(latencies.size());
   const auto p90 = static_cast<size_t>(std::ceil(0.9 * static_cast<double>(latencies.size()))) - 1;
   speed.latency_p90_s = latencies[p90];
   speed.step_seconds = step_seconds(all.times);
-  speed.head_share = all.times.heads / std::max(1e-12, step_seconds(all.times) * static_cast<double>(all.times.steps));
+  speed.head_share =
+      all.times.heads / std::max(1e-12, step_seconds(all.times) * static_cast<double>(all.times.steps));
   return speed;
 }
 
@@ -70,8 +73,8 @@ std::vector<int32_t> simulate(const Continuation& c, Draft draft, const TreeMatc
   });
 }
 
-void compare_with_plain(const std::vector<Answer>& plain, const std::vector<Answer>& answers, float difference,
-                        DraftResult& result) {
+void compare_with_plain(const std::vector<Answer>& plain, const std::vector<Answer>& answers,
+                        float difference, DraftResult& result) {
   for (size_t p = 0; p < plain.size(); ++p) {
     const auto& expected = plain[p].tokens;
     const auto& found = answers[p].tokens;
@@ -81,7 +84,8 @@ void compare_with_plain(const std::vector<Answer>& plain, const std::vector<Answ
     }
     const auto length = std::min(expected.size(), found.size());
     const auto at = static_cast<size_t>(
-        std::mismatch(expected.begin(), expected.begin() + static_cast<std::ptrdiff_t>(length), found.begin()).first -
+        std::mismatch(expected.begin(), expected.begin() + static_cast<std::ptrdiff_t>(length), found.begin())
+            .first -
         expected.begin());
     const float margin = at < plain[p].margin.size() ? plain[p].margin[at] : 0.0f;
     result.divergences.push_back(
@@ -95,7 +99,12 @@ class DecodeEvaluator {
   DecodeEvaluator(const Backbone& backbone, const DraftHeads& heads, std::span<const Prompt> prompts,
                   const DecodeEvaluationOptions& options, const Stream& stream,
                   const std::function<CountProgress(const std::string&)>& stage)
-      : backbone_(backbone), heads_(heads), prompts_(prompts), options_(options), stream_(stream), stage_(stage) {}
+      : backbone_(backbone),
+        heads_(heads),
+        prompts_(prompts),
+        options_(options),
+        stream_(stream),
+        stage_(stage) {}
 
   DecodeEvaluation run() {
     std::vector<Draft> drafts = {Draft::plain};
@@ -148,7 +157,8 @@ class DecodeEvaluator {
   double simulated_tau(Draft draft, const DraftTree& tree) const {
     const TreeMatcher matcher(tree);
     std::vector<WalkCounts> counts;
-    for (const Continuation& c : traces_) counts.push_back(count_walk(simulate(c, draft, matcher, heads_.count())));
+    for (const Continuation& c : traces_)
+      counts.push_back(count_walk(simulate(c, draft, matcher, heads_.count())));
     return accept_length(counts);
   }
 
@@ -179,7 +189,8 @@ class DecodeEvaluator {
   // Two more runs of every draft, in turns, so that a busy machine is no draft's bad luck.
   void measure_speed(const std::vector<Draft>& drafts) {
     std::vector<std::vector<double>> rates;
-    for (const DecodedSet& set : sets_) rates.push_back({decode_rate(std::span(set.answers).first(timed().size()))});
+    for (const DecodedSet& set : sets_)
+      rates.push_back({decode_rate(std::span(set.answers).first(timed().size()))});
     for (int run = 2; run <= 3; ++run) {
       for (size_t d = 0; d < drafts.size(); ++d) {
         rates[d].push_back(decode_rate(decode(drafts[d], timed(), 1, "time " + name(drafts[d])).answers));
@@ -196,7 +207,8 @@ class DecodeEvaluator {
       int64_t tokens = 0;
       for (const Answer& answer : set.answers) tokens += std::ssize(answer.tokens);
       step = step_seconds(set.times);
-      return static_cast<double>(tokens) / (step * static_cast<double>(std::max<int64_t>(set.times.steps, 1)));
+      return static_cast<double>(tokens) /
+             (step * static_cast<double>(std::max<int64_t>(set.times.steps, 1)));
     };
     double plain_step = 0, draft_step = 0;
     BatchSpeed speed;
@@ -222,16 +234,21 @@ class DecodeEvaluator {
 
 std::string name(Draft draft) {
   switch (draft) {
-    case Draft::plain: return "plain";
-    case Draft::heads: return "heads";
-    case Draft::lookup: return "lookup";
-    case Draft::both: return "both";
+    case Draft::plain:
+      return "plain";
+    case Draft::heads:
+      return "heads";
+    case Draft::lookup:
+      return "lookup";
+    case Draft::both:
+      return "both";
   }
   return "";
 }
 
 const DraftResult* DecodeEvaluation::find(Draft draft) const {
-  const auto found = std::find_if(results.begin(), results.end(), [&](const DraftResult& r) { return r.draft == draft; });
+  const auto found =
+      std::find_if(results.begin(), results.end(), [&](const DraftResult& r) { return r.draft == draft; });
   return found == results.end() ? nullptr : &*found;
 }
 

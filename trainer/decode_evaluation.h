@@ -21,7 +21,7 @@ struct DecodeEvaluationOptions {
   double temperature = 0;
   uint64_t seed = 0;
   std::vector<int32_t> stop_tokens;
-  int64_t speed_prompts = 16;                  // that are timed three times, and at each batch size
+  int64_t speed_prompts = 16;  // that are timed three times, and at each batch size
   std::vector<int64_t> batches = {1, 4, 16};
 };
 
@@ -47,10 +47,10 @@ struct DraftResult {
   Speed speed;
   double accept_length = 1;  // tau, measured
   std::pair<double, double> interval{1, 1};
-  double simulated = 1;          // the walk over ranks and copies; equal in f32
-  int64_t walk_differences = 0;  // prompts whose steps were not those of the walk
+  double simulated = 1;            // the walk over ranks and copies; equal in f32
+  int64_t walk_differences = 0;    // prompts whose steps were not those of the walk
   std::vector<int64_t> histogram;  // [accepted tokens] steps
-  int64_t exact = 0;             // prompts with plain decoding's tokens
+  int64_t exact = 0;               // prompts with plain decoding's tokens
   std::vector<Divergence> divergences;
 };
 
@@ -62,13 +62,13 @@ struct BatchSpeed {
 
 struct DecodeEvaluation {
   int64_t prompts = 0, tokens = 0;
-  std::vector<HeadSums> heads;         // against the backbone's own answers
-  std::vector<double> prefix;          // [K]
-  std::vector<double> depth_tau;       // [K + 1] of the chain (or tree) cut at depth k, simulated
+  std::vector<HeadSums> heads;    // against the backbone's own answers
+  std::vector<double> prefix;     // [K]
+  std::vector<double> depth_tau;  // [K + 1] of the chain (or tree) cut at depth k, simulated
   double chain_tau = 1, independent_tau = 1;
-  float logit_difference = 0;          // largest between kernel shapes
-  std::vector<DraftResult> results;    // plain first
-  std::vector<BatchSpeed> batches;     // of the last draft
+  float logit_difference = 0;        // largest between kernel shapes
+  std::vector<DraftResult> results;  // plain first
+  std::vector<BatchSpeed> batches;   // of the last draft
 
   const DraftResult& plain() const { return results.front(); }
   const DraftResult* find(Draft draft) const;

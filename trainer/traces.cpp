@@ -25,38 +25,37 @@ double cross_entropy(std::span<const float> logits, size_t target) {
   return largest + std::log(sum) - static_cast<double>(logits[target]);
 }
 
-// One row of one head: rank and loss of the token it had to foresee.
-struct Seen {
-  int32_t rank = -1;
-  double loss = 0;
-  bool inside = false;
-};
-
-void add(const std::vector<Seen>& rows, HeadSums& sums) {
-  for (const Seen& row : rows) {
-    if (row.rank < 0) continue;
-    ++sums.count;
-    if (row.inside) {
-      ++sums.inside;
-      sums.cross_entropy += row.loss;
-    }
-    for (int32_t n = row.rank; n < 5; ++n) ++sums.top[static_cast<size_t>(n)];
-  }
-}
-
 int32_t copied_tokens(std::span<const int32_t> text, const std::vector<int32_t>& answer, size_t i,
                       const LookupOptions& options) {
   const std::vector<int32_t> copy = prompt_lookup(text, options);
   size_t right = 0;
-  while (right < copy.size() && i + 1 + right < answer.size() && copy[right] == answer[i + 1 + right]) ++right;
+  while (right < copy.size() && i + 1 + right < answer.size() && copy[right] == answer[i + 1 + right])
+    ++right;
   return static_cast<int32_t>(right);
 }
 
 }  // namespace
 
+SeenToken see_token(const DraftHeads& heads, std::span<const float> logits, int32_t target) {
+  const int32_t column = heads.column(target);
+  SeenToken seen{heads.rank(logits, target), column >= 0, 0};
+  if (seen.inside) seen.loss = cross_entropy(logits, static_cast<size_t>(column));
+  return seen;
+}
+
+void add_token(const SeenToken& token, HeadSums& sums) {
+  if (token.rank < 0) return;
+  ++sums.count;
+  if (token.inside) {
+    ++sums.inside;
+    sums.cross_entropy += token.loss;
+  }
+  for (int32_t n = token.rank; n < 5; ++n) ++sums.top[static_cast<size_t>(n)];
+}
+
 Trace trace_answer(const Backbone& backbone, const DraftHeads& heads, const std::vector<int32_t>& prompt,
-                   const std::vector<int32_t>& answer, const LookupOptions& lookup, std::vector<HeadSums>& sums,
-                   const Stream& stream) {
+                   const std::vector<int32_t>& answer, const LookupOptions& lookup,
+                   std::vector<HeadSums>& sums, const Stream& stream) {
   const auto m = std::ssize(answer), start = std::ssize(prompt) - 1;
   const auto num_heads = static_cast<size_t>(heads.count());
   Trace trace;
@@ -85,18 +84,16 @@ Trace trace_answer(const Backbone& backbone, const DraftHeads& heads, const std:
       backbone.config().vocab_size, [&](View out) { backbone.logits(states, out, stream); },
       [&](size_t i, std::span<const float> row) { trace.top_logit[i] = top_two(row).top; });
   for (size_t k = 0; k < num_heads; ++k) {
-    std::vector<Seen> seen(answer.size());
+    std::vector<SeenToken> seen(answer.size());
     over_rows(
         heads.outputs(), [&](View out) { heads.logits(static_cast<int>(k), states, out, stream); },
         [&](size_t i, std::span<const float> row) {
-          if (i + k + 1 >= answer.size()) return;
-          const int32_t target = answer[i + k + 1], column = heads.column(target);
-          seen[i].rank = heads.rank(row, target);
-          seen[i].inside = column >= 0;
-          if (column >= 0) seen[i].loss = cross_entropy(row, static_cast<size_t>(column));
-          trace.continuation.ranks[i * num_heads + k] = seen[i].rank;
+          if (i + k + 1 < answer.size()) seen[i] = see_token(heads, row, answer[i + k + 1]);
         });
-    add(seen, sums[k]);
+    for (size_t i = 0; i < answer.size(); ++i) {
+      trace.continuation.ranks[i * num_heads + k] = seen[i].rank;
+      add_token(seen[i], sums[k]);
+    }
   }
   return trace;
 }

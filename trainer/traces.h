@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "model/accepted_length.h"
@@ -15,11 +16,20 @@ namespace gorgon {
 
 // Of one head over the tokens of answers that it had to foresee.
 struct HeadSums {
-  double cross_entropy = 0;  // over targets that the head's vocabulary holds
-  int64_t inside = 0;        // those targets
-  int64_t count = 0;         // all of them
+  double cross_entropy = 0;      // over targets that the head's vocabulary holds
+  int64_t inside = 0;            // those targets
+  int64_t count = 0;             // all of them
   std::array<int64_t, 5> top{};  // right among the first 1..5
 };
+
+// What a head made of one token that it had to foresee.
+struct SeenToken {
+  int32_t rank = -1;    // tokens it prefers; -1 = there was none to foresee
+  bool inside = false;  // the head's vocabulary holds it
+  double loss = 0;
+};
+SeenToken see_token(const DraftHeads& heads, std::span<const float> logits, int32_t target);
+void add_token(const SeenToken& token, HeadSums& sums);
 
 // What the backbone and the heads say along an answer, from one forward over prompt and answer.
 struct Trace {
@@ -29,8 +39,8 @@ struct Trace {
 
 // `lookup`: also how many tokens a copy from the prompt would get right at each step. Adds to `sums` [K].
 Trace trace_answer(const Backbone& backbone, const DraftHeads& heads, const std::vector<int32_t>& prompt,
-                   const std::vector<int32_t>& answer, const LookupOptions& lookup, std::vector<HeadSums>& sums,
-                   const Stream& stream);
+                   const std::vector<int32_t>& answer, const LookupOptions& lookup,
+                   std::vector<HeadSums>& sums, const Stream& stream);
 
 using CountProgress = std::function<void(int64_t done)>;
 

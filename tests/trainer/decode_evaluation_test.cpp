@@ -1,0 +1,136 @@
+#include "trainer/decode_evaluation.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/model/temporary_heads.h"
+#include "tests/model/tiny_model.h"
+#include "trainer/eval_report.h"
+#include "trainer/step_costs.h"
+
+namespace gorgon {
+namespace {
+
+class DecodeEvaluationTest : public testing::Test {
+ protected:
+  DecodeEvaluationTest() {
+    file_.add_heads(model_, 2);
+    heads_.emplace(DraftHeads::load(file_.write(), model_.weights().lm_head, DType::f32, stream_));
+    for (int i = 0; i < 8; ++i) {
+      Prompt prompt;
+      prompt.tokens = model_.prompt(4 + i);
+      prompts_.push_back(prompt);
+    }
+    options_.tree = make_draft_tree({{0}, {1}, {2}, {3}, {4}, {5}, {0, 0}, {1, 0}, {1, 1}, {0, 1}});
+    options_.drafts = {Draft::heads, Draft::lookup, Draft::both};
+    options_.max_new_tokens = 20;
+    options_.stop_tokens = {3};
+    options_.speed_prompts = 2;
+    options_.batches = {1, 4};
+  }
+  DecodeEvaluation evaluate() {
+    return evaluate_decoding(backbone_, *heads_, prompts_, options_, stream_,
+                             [](const std::string&) { return CountProgress{}; });
+  }
+
+  TinyModel model_{31};
+  Stream stream_{Device{}, 2};
+  Backbone backbone_{model_.weights(), DType::f32};
+  TemporaryHeads file_;
+  std::optional<DraftHeads> heads_;
+  std::vector<Prompt> prompts_;
+  DecodeEvaluationOptions options_;
+};
+
+TEST_F(DecodeEvaluationTest, MeasuredEqualsSimulatedAndNothingIsLost) {
+  const DecodeEvaluation evaluation = evaluate();
+  ASSERT_EQ(evaluation.results.size(), 4u);
+  EXPECT_TRUE(evaluation.lossless(true));
+  EXPECT_EQ(evaluation.logit_difference, 0);  // one row alone and among others: the same bits
+  for (const DraftResult& result : evaluation.results) {
+    EXPECT_EQ(result.exact, 8);
+    EXPECT_EQ(result.walk_differences, 0);
+    EXPECT_DOUBLE_EQ(result.accept_length, result.simulated);
+    EXPECT_LE(result.interval.first, result.accept_length);
+    EXPECT_GE(result.interval.second, result.accept_length);
+    int64_t emitted = 0;
+    for (size_t a = 0; a < result.histogram.size(); ++a)
+      emitted += result.histogram[a] * static_cast<int64_t>(a + 1);
+    EXPECT_EQ(emitted, evaluation.tokens);
+  }
+  EXPECT_DOUBLE_EQ(evaluation.plain().accept_length, 1);
+  EXPECT_GT(evaluation.find(Draft::heads)->accept_length, 1);
+  EXPECT_GE(evaluation.find(Draft::both)->accept_length, 1);
+  EXPECT_DOUBLE_EQ(evaluation.depth_tau.front(), 1);
+  EXPECT_DOUBLE_EQ(evaluation.depth_tau.back(), evaluation.find(Draft::heads)->accept_length);
+}
+
+TEST_F(DecodeEvaluationTest, HeadsAreCountedWhereTheAnswerGoesOn) {
+  const DecodeEvaluation evaluation = evaluate();
+  EXPECT_EQ(evaluation.heads[0].count, evaluation.tokens - 8);
+  EXPECT_LE(evaluation.heads[1].count, evaluation.tokens - 8);
+  EXPECT_EQ(evaluation.heads[0].inside, evaluation.heads[0].count);
+  for (const HeadSums& head : evaluation.heads) {
+    for (size_t n = 1; n < 5; ++n) EXPECT_GE(head.top[n], head.top[n - 1]);
+  }
+  EXPECT_DOUBLE_EQ(evaluation.prefix[0], static_cast<double>(evaluation.heads[0].top[0]) /
+                                             static_cast<double>(evaluation.heads[0].count));
+}
+
+TEST_F(DecodeEvaluationTest, ReportHasItsKeys) {
+  const auto json = decode_json(evaluate(), {0.1, 0.1});
+  for (const char* key :
+       {"loss", "heads", "chain_tau", "tree_tau", "plain", "medusa", "lookup", "both", "speedup", "overhead",
+        "prompts", "tokens", "exact_match", "divergences", "batches", "verdict"}) {
+    EXPECT_TRUE(json.contains(key)) << key;
+  }
+  EXPECT_EQ(json["verdict"].size(), 3u);
+  EXPECT_EQ(json["batches"].size(), 2u);
+  EXPECT_EQ(json["exact_match"], 1.0);
+}
+
+TEST(EvalReport, VerdictsFollowTheNumbers) {
+  DecodeEvaluation e;
+  e.depth_tau = {1.0, 1.4, 1.41};
+  e.heads.resize(2);
+  e.prefix = {0.4, 0.1};
+  const auto add = [&](Draft draft, double rate, double head_share) {
+    DraftResult result;
+    result.draft = draft;
+    result.speed.tokens_per_s = rate;
+    result.speed.step_seconds = 1;
+    result.speed.head_share = head_share;
+    e.results.push_back(result);
+  };
+  add(Draft::plain, 10, 0);
+  add(Draft::heads, 12, 0.1);
+  EXPECT_EQ(verdicts(e), (std::vector<std::string>{"head 1 adds 0.40 tokens a step at 5 % cost: keep it",
+                                                   "head 2 adds 0.01 tokens a step at 5 % cost: drop it",
+                                                   "serve with the heads: 1.20 times plain decoding"}));
+  add(Draft::lookup, 15, 0);
+  EXPECT_EQ(verdicts(e).back(),
+            "do not train: lookup gains more (1.50 times plain decoding, without any training)");
+  e.results[0].speed.tokens_per_s = 20;
+  EXPECT_EQ(verdicts(e).back(), "nothing pays here: plain decoding is the fastest");
+}
+
+TEST(DecodeEvaluation, OnlySmallMarginsAreTies) {
+  DecodeEvaluation e;
+  e.results.resize(1);
+  EXPECT_TRUE(e.lossless(true));
+  e.results[0].divergences = {{0, 3, 0.1f, false}};
+  EXPECT_FALSE(e.lossless(true));
+  EXPECT_TRUE(e.lossless(false));
+  e.results[0].divergences[0].failure = true;
+  EXPECT_FALSE(e.lossless(false));
+}
+
+TEST_F(DecodeEvaluationTest, StepCostsAreMeasuredForEverySize) {
+  const StepCosts costs = measure_step_costs(backbone_, *heads_, 16, 16, stream_);
+  ASSERT_EQ(costs.verify.size(), 5u);
+  EXPECT_EQ(costs.verify.back().first, 16);
+  EXPECT_EQ(costs.heads.size(), 2u);
+  for (const auto& [nodes, seconds] : costs.verify) EXPECT_GT(seconds, 0) << nodes;
+}
+
+}  // namespace
+}  // namespace gorgon

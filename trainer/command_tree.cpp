@@ -1,0 +1,89 @@
+#include <fmt/format.h>
+
+#include "data/file.h"
+#include "model/tree_construction.h"
+#include "model/tree_file.h"
+#include "trainer/commands.h"
+#include "trainer/decode_inputs.h"
+#include "trainer/step_costs.h"
+#include "trainer/traces.h"
+
+namespace gorgon {
+namespace {
+
+constexpr int64_t kMostNodes = 64;     // as many as the reference implementation verifies
+constexpr int64_t kDecodeBatch = 8;    // of the calibration answers
+constexpr int64_t kCostContext = 256;  // tokens before the step that is timed
+
+std::vector<Continuation> calibrate(const DecodeInputs& inputs, const PromptSet& set, int64_t max_new_tokens,
+                                    Console& console) {
+  DecoderOptions options;
+  options.max_new_tokens = max_new_tokens;
+  options.stop_tokens = stop_tokens(inputs.text);
+  Progress progress(console, "answers", std::ssize(set.prompts));
+  const DecodedSet decoded = decode_prompts(inputs.backbone, nullptr, options, set.prompts, kDecodeBatch,
+                                            inputs.stream, [&](int64_t done) { progress.update(done, ""); });
+  std::vector<Continuation> continuations;
+  std::vector<HeadSums> sums(static_cast<size_t>(inputs.heads.count()));
+  for (size_t p = 0; p < set.prompts.size(); ++p) {
+    continuations.push_back(trace_answer(inputs.backbone, inputs.heads, set.prompts[p].tokens,
+                                         decoded.answers[p].tokens, LookupOptions{}, sums, inputs.stream)
+                                .continuation);
+  }
+  return continuations;
+}
+
+double tau_of(const std::vector<Continuation>& continuations, const DraftTree& tree, int heads) {
+  const TreeMatcher matcher(tree);
+  std::vector<WalkCounts> counts;
+  for (const Continuation& c : continuations) counts.push_back(count_walk(simulate_walk(c, matcher, heads)));
+  return accept_length(counts);
+}
+
+std::string comparison(const std::string& what, const DraftTree& tree, const std::vector<Continuation>& data,
+                       const StepCosts& costs, int heads) {
+  const double tau = tau_of(data, tree, heads), seconds = costs.seconds(tree.nodes(), tree.depth());
+  return fmt::format("{:<32} {:>3} nodes, tau {:.3f}, {:.1f} tokens/s expected\n", what, tree.nodes(), tau,
+                     tau / seconds);
+}
+
+}  // namespace
+
+int tree_command(const TreeArguments& arguments, Console& console) {
+  const DecodeInputs inputs(arguments.heads, arguments.model, arguments.dtype, console);
+  const int heads = inputs.heads.count();
+  const PromptSet set = read_split(inputs, arguments.data, Split::calibration, arguments.limit,
+                                   arguments.max_new_tokens, console);
+  if (set.prompts.size() < 100) {
+    console.warn(fmt::format("{} prompts are few to choose a tree by; 300 are better", set.prompts.size()));
+  }
+  const auto continuations = calibrate(inputs, set, arguments.max_new_tokens, console);
+  const StepCosts costs =
+      measure_step_costs(inputs.backbone, inputs.heads, kCostContext, kMostNodes, inputs.stream);
+  const TreeChoice choice = best_tree(continuations, heads, costs, kMostNodes);
+
+  TreeFile file;
+  file.tree = choice.tree;
+  file.expected_accept_length = choice.accept_length;
+  file.made_from = {{"data_sha256", set.sha256},
+                    {"prompts", set.prompts.size()},
+                    {"model_fingerprint", inputs.weights.fingerprint},
+                    {"heads_sha256", sha256_of_file(inputs.found.file, ExitCode::checkpoint)},
+                    {"dtype", std::string(name(inputs.compute))},
+                    {"device", to_string(inputs.stream.device())},
+                    {"verify_seconds", costs.verify},
+                    {"head_seconds", costs.heads},
+                    {"version", GORGON_VERSION}};
+  write_atomically(arguments.output, to_json(file));
+
+  const auto marginals = marginal_accuracies(continuations, heads, 10);
+  fmt::print(
+      "{}{}{}", comparison("chosen", choice.tree, continuations, costs, heads),
+      comparison("chain", chain_tree(heads), continuations, costs, heads),
+      comparison("greedy from marginals, 63 paths", greedy_tree(marginals, 63), continuations, costs, heads));
+  fmt::print("plain decoding: {:.1f} tokens/s expected\nwrote {}\n", 1 / costs.seconds(1, 0),
+             arguments.output.string());
+  return 0;
+}
+
+}  // namespace gorgon

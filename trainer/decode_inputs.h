@@ -1,0 +1,34 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "model/backbone.h"
+#include "trainer/found_heads.h"
+#include "trainer/prompts.h"
+
+namespace gorgon {
+
+// Everything that decoding with trained heads reads. Nothing in it moves or changes once it is made.
+struct DecodeInputs {
+  // model: empty = the run's; dtype: "bf16", "f32" or "" for the run's.
+  DecodeInputs(const std::filesystem::path& path, const std::filesystem::path& model,
+               const std::string& dtype, Console& console);
+
+  FoundHeads found;
+  DType compute;
+  Stream stream;
+  ModelWeights weights;
+  TextModel text;
+  Backbone backbone;
+  DraftHeads heads;
+};
+
+// The prompts of `data` that are for `split`: all of them, or, where `data` is what the run was trained on,
+// the split's share of them. Says which. At most `limit` (-1 = all), with `room` tokens of the context left
+// free.
+PromptSet read_split(const DecodeInputs& inputs, const std::vector<std::string>& data, Split split,
+                     int64_t limit, int64_t room, Console& console);
+
+}  // namespace gorgon

@@ -1,0 +1,189 @@
+#include "trainer/eval_report.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace gorgon {
+namespace {
+
+using OrderedJson = nlohmann::ordered_json;
+
+double share(int64_t part, int64_t whole) {
+  return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole);
+}
+
+double mean_loss(const HeadSums& sums) {
+  return sums.inside == 0 ? 0.0 : sums.cross_entropy / static_cast<double>(sums.inside);
+}
+
+OrderedJson speed_json(const DraftResult& result) {
+  const Speed& speed = result.speed;
+  return {{"tokens_per_s", speed.tokens_per_s},
+          {"tokens_per_s_range", {speed.slowest, speed.fastest}},
+          {"latency_mean_s", speed.latency_mean_s},
+          {"latency_p90_s", speed.latency_p90_s},
+          {"step_s", speed.step_seconds},
+          {"tau", result.accept_length},
+          {"tau_ci95", {result.interval.first, result.interval.second}},
+          {"tau_simulated", result.simulated},
+          {"accepted_histogram", result.histogram},
+          {"exact_match", share(result.exact, std::ssize(result.divergences) + result.exact)}};
+}
+
+// The draft that the verdict is about: the heads alone where they were decoded.
+const DraftResult& main_result(const DecodeEvaluation& evaluation) {
+  const DraftResult* heads = evaluation.find(Draft::heads);
+  return heads != nullptr ? *heads : evaluation.results.back();
+}
+
+double speedup(const DecodeEvaluation& evaluation, const DraftResult& result) {
+  return result.speed.tokens_per_s / evaluation.plain().speed.tokens_per_s;
+}
+
+double overhead(const DecodeEvaluation& evaluation, const DraftResult& result) {
+  return result.speed.step_seconds / evaluation.plain().speed.step_seconds;
+}
+
+std::string head_verdict(const DecodeEvaluation& evaluation, size_t k, double cost) {
+  const double gain = evaluation.depth_tau[k] - evaluation.depth_tau[k - 1];
+  // A head pays when tokens per step grow by more than the step does.
+  const bool pays = gain / evaluation.depth_tau[k - 1] > cost;
+  return fmt::format("head {} adds {:.2f} tokens a step at {:.0f} % cost: {}", k, gain, 100 * cost,
+                     pays ? "keep it" : "drop it");
+}
+
+std::string whole_verdict(const DecodeEvaluation& evaluation) {
+  const DraftResult* best = &evaluation.plain();
+  for (const DraftResult& result : evaluation.results) {
+    if (result.speed.tokens_per_s > best->speed.tokens_per_s) best = &result;
+  }
+  switch (best->draft) {
+    case Draft::plain:
+      return "nothing pays here: plain decoding is the fastest";
+    case Draft::lookup:
+      return fmt::format(
+          "do not train: lookup gains more ({:.2f} times plain decoding, without any training)",
+          speedup(evaluation, *best));
+    case Draft::heads:
+    case Draft::both:
+      break;
+  }
+  return fmt::format("serve with {}: {:.2f} times plain decoding",
+                     best->draft == Draft::heads ? "the heads" : "heads and lookup in one tree",
+                     speedup(evaluation, *best));
+}
+
+}  // namespace
+
+std::vector<std::string> verdicts(const DecodeEvaluation& evaluation) {
+  std::vector<std::string> lines;
+  const DraftResult* heads = evaluation.find(Draft::heads);
+  if (heads == nullptr) heads = evaluation.find(Draft::both);
+  if (heads != nullptr) {
+    size_t depth = evaluation.depth_tau.size() - 1;  // that the tree reads
+    while (depth > 0 && evaluation.depth_tau[depth] == evaluation.depth_tau[depth - 1]) --depth;
+    const double cost = heads->speed.head_share / static_cast<double>(std::max<size_t>(depth, 1));
+    for (size_t k = 1; k < evaluation.depth_tau.size(); ++k)
+      lines.push_back(head_verdict(evaluation, k, cost));
+  }
+  lines.push_back(whole_verdict(evaluation));
+  return lines;
+}
+
+OrderedJson heads_json(const std::vector<HeadSums>& heads, const std::vector<double>& prefix,
+                       const std::vector<double>& loss_weights) {
+  OrderedJson list = OrderedJson::array();
+  double loss = 0;
+  for (size_t k = 0; k < heads.size(); ++k) {
+    OrderedJson head;
+    loss += loss_weights[k] * mean_loss(heads[k]);
+    head["ce"] = mean_loss(heads[k]);
+    for (size_t n = 0; n < 5; ++n)
+      head["top" + std::to_string(n + 1)] = share(heads[k].top[n], heads[k].count);
+    if (!prefix.empty()) head["prefix"] = prefix[k];
+    head["count"] = heads[k].count;
+    list.push_back(head);
+  }
+  return {{"loss", loss}, {"heads", list}};
+}
+
+OrderedJson decode_json(const DecodeEvaluation& evaluation, const std::vector<double>& loss_weights) {
+  OrderedJson json = heads_json(evaluation.heads, evaluation.prefix, loss_weights);
+  const DraftResult& main = main_result(evaluation);
+  json["chain_tau"] = evaluation.chain_tau;
+  json["tree_tau"] = {{"independent", evaluation.independent_tau},
+                      {"simulated", main.simulated},
+                      {"measured", main.accept_length},
+                      {"ci95", {main.interval.first, main.interval.second}}};
+  for (const DraftResult& result : evaluation.results) {
+    json[result.draft == Draft::heads ? "medusa" : name(result.draft)] = speed_json(result);
+  }
+  json["speedup"] = speedup(evaluation, main);
+  json["overhead"] = overhead(evaluation, main);
+  json["prompts"] = evaluation.prompts;
+  json["tokens"] = evaluation.tokens;
+  json["exact_match"] = share(main.exact, evaluation.prompts);
+  json["logit_difference"] = evaluation.logit_difference;
+  json["divergences"] = OrderedJson::array();
+  for (const DraftResult& result : evaluation.results) {
+    for (const Divergence& d : result.divergences) {
+      json["divergences"].push_back({{"prompt", d.prompt},
+                                     {"index", d.index},
+                                     {"margin", d.margin},
+                                     {"kind", d.failure ? "failure" : "tie"},
+                                     {"draft", name(result.draft)}});
+    }
+  }
+  json["batches"] = OrderedJson::array();
+  for (const BatchSpeed& batch : evaluation.batches) {
+    json["batches"].push_back({{"batch", batch.batch},
+                               {"plain_tokens_per_s", batch.plain_tokens_per_s},
+                               {"tokens_per_s", batch.tokens_per_s},
+                               {"speedup", batch.tokens_per_s / batch.plain_tokens_per_s},
+                               {"break_even_tau", batch.overhead}});
+  }
+  json["verdict"] = verdicts(evaluation);
+  return json;
+}
+
+std::string heads_table(const std::vector<HeadSums>& heads, const std::vector<double>& prefix) {
+  std::string out = fmt::format("{:>4} {:>9} {:>7} {:>7} {:>7} {:>7} {:>7} {:>9}", "head", "loss", "top-1",
+                                "top-2", "top-3", "top-4", "top-5", "targets");
+  out += prefix.empty() ? "\n" : fmt::format(" {:>7}\n", "prefix");
+  for (size_t k = 0; k < heads.size(); ++k) {
+    out += fmt::format("{:>4} {:>9.4f}", k + 1, mean_loss(heads[k]));
+    for (const int64_t hits : heads[k].top)
+      out += fmt::format(" {:>6.1f}%", 100 * share(hits, heads[k].count));
+    out += fmt::format(" {:>9}", heads[k].count);
+    out += prefix.empty() ? "\n" : fmt::format(" {:>6.1f}%\n", 100 * prefix[k]);
+  }
+  return out;
+}
+
+std::string decode_table(const DecodeEvaluation& evaluation) {
+  std::string out = fmt::format("against {} tokens of the model's own answers to {} prompts\n",
+                                evaluation.tokens, evaluation.prompts);
+  out += heads_table(evaluation.heads, evaluation.prefix);
+  out += fmt::format("chain tau {:.3f}, tree tau {:.3f} if heads were independent\n", evaluation.chain_tau,
+                     evaluation.independent_tau);
+  out += fmt::format("{:>7} {:>6} {:>15} {:>9} {:>15} {:>8} {:>8} {:>9} {:>7}\n", "draft", "tau", "95 %",
+                     "tokens/s", "range", "latency", "p90", "step cost", "exact");
+  for (const DraftResult& r : evaluation.results) {
+    out += fmt::format(
+        "{:>7} {:>6.3f} {:>7.3f}-{:<7.3f} {:>9.1f} {:>7.1f}-{:<7.1f} {:>7.3f}s {:>7.3f}s {:>9.2f} "
+        "{:>6.1f}%\n",
+        name(r.draft), r.accept_length, r.interval.first, r.interval.second, r.speed.tokens_per_s,
+        r.speed.slowest, r.speed.fastest, r.speed.latency_mean_s, r.speed.latency_p90_s,
+        overhead(evaluation, r), 100 * share(r.exact, evaluation.prompts));
+  }
+  for (const BatchSpeed& b : evaluation.batches) {
+    out += fmt::format(
+        "batch {:>2}: {:.1f} tokens/s plain, {:.1f} with drafts; pays above {:.2f} tokens a step\n", b.batch,
+        b.plain_tokens_per_s, b.tokens_per_s, b.overhead);
+  }
+  for (const std::string& line : verdicts(evaluation)) out += line + "\n";
+  return out;
+}
+
+}  // namespace gorgon

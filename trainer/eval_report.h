@@ -1,0 +1,32 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "trainer/decode_evaluation.h"
+
+namespace gorgon {
+
+// What `eval` prints and writes of the decoding of a set of prompts.
+
+// Keys loss, heads, chain_tau, tree_tau, plain, medusa, lookup, both, speedup, overhead, prompts, tokens,
+// exact_match, divergences, batches, verdict; drafts that were not decoded are left out. loss_weights[k]: the
+// coefficient of head k's cross-entropy in the loss.
+nlohmann::ordered_json decode_json(const DecodeEvaluation& evaluation,
+                                   const std::vector<double>& loss_weights);
+
+// Loss and hits of heads: {loss, heads[{ce, top1..top5, prefix, count}]}; prefix is empty or [K].
+nlohmann::ordered_json heads_json(const std::vector<HeadSums>& heads, const std::vector<double>& prefix,
+                                  const std::vector<double>& loss_weights);
+std::string heads_table(const std::vector<HeadSums>& heads, const std::vector<double>& prefix);
+
+// Tables of heads, drafts and batch sizes for a terminal.
+std::string decode_table(const DecodeEvaluation& evaluation);
+
+// One line for each head ("head 3 adds 0.03 tokens a step at 4 % cost: drop it") and one for the whole ("do
+// not train: lookup gains more").
+std::vector<std::string> verdicts(const DecodeEvaluation& evaluation);
+
+}  // namespace gorgon

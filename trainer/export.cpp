@@ -1,0 +1,199 @@
+#include "trainer/export.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "data/file.h"
+#include "data/json.h"
+#include "data/safetensors.h"
+#include "kernels/error.h"
+#include "kernels/philox.h"
+#include "trainer/heads_file.h"
+
+namespace gorgon {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kProbes = 16;  // random states whose logits are compared
+
+// The tensors of an export by name.
+std::vector<SafetensorsOutput> exported_tensors(const DraftHeads& heads, int64_t vocabulary) {
+  std::vector<SafetensorsOutput> tensors;
+  for (const DraftHeads::FullTensor& full : heads.full_tensors(vocabulary)) {
+    const auto values = std::make_shared<const Tensor>(full.values.to(Device{}));
+    std::vector<int64_t> shape;
+    for (int i = 0; i < values->shape().rank(); ++i) shape.push_back(values->shape()[i]);
+    tensors.push_back({full.name, values->type(), shape,
+                       [values] { return std::span(values->data(), static_cast<size_t>(values->bytes())); }});
+  }
+  return tensors;
+}
+
+// States as large as those behind a final norm; any would do, these are the same everywhere.
+Tensor probe_states(int64_t hidden, DType type, const Stream& stream) {
+  std::vector<float> values(static_cast<size_t>(kProbes * hidden));
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = static_cast<float>(philox(1, i)[0]) / 2147483648.0f - 1.0f;
+  }
+  Tensor states = Tensor::of(values, {kProbes, hidden});
+  if (type == DType::bf16) {
+    Tensor rounded(DType::bf16, {kProbes, hidden});
+    for (size_t i = 0; i < values.size(); ++i) rounded.as<bf16>()[i] = bf16(values[i]);
+    states = std::move(rounded);
+  }
+  return states.to(stream.device());
+}
+
+std::vector<float> head_logits(const DraftHeads& heads, int k, ConstView states, const Stream& stream) {
+  Tensor logits(DType::f32, {states.rows(), heads.outputs()}, stream.device());
+  heads.logits(k, states, logits.view(), stream);
+  const Tensor host = logits.to(Device{});
+  return {host.as<float>(), host.as<float>() + host.elements()};
+}
+
+// Largest |difference| of a logit that both know, relative to the largest logit.
+double compare(const DraftHeads& run, const DraftHeads& exported, const Tensor& states,
+               const Stream& stream) {
+  double largest = 0, scale = 1e-30;
+  for (int k = 0; k < run.count(); ++k) {
+    const std::vector<float> expected = head_logits(run, k, states.view(), stream);
+    const std::vector<float> found = head_logits(exported, k, states.view(), stream);
+    for (int64_t row = 0; row < kProbes; ++row) {
+      for (int64_t i = 0; i < run.outputs(); ++i) {
+        const double z = expected[static_cast<size_t>(row * run.outputs() + i)];
+        const double y = found[static_cast<size_t>(row * exported.outputs() + run.token(i))];
+        scale = std::max(scale, std::abs(z));
+        largest = std::isfinite(y) ? std::max(largest, std::abs(z - y)) : HUGE_VAL;
+      }
+    }
+  }
+  return largest / scale;
+}
+
+[[noreturn]] void refuse(const fs::path& file, const std::string& key, const std::string& expected,
+                         const std::string& found) {
+  fail(ExitCode::check_failed, {file.string(), key, expected, found, "nothing was exported"});
+}
+
+// An engine ignores a key that it does not know and misses one that is not there, both in silence.
+void check_keys(const fs::path& file, const DraftHeads& heads) {
+  const MappedFile mapped(file, ExitCode::checkpoint);
+  const Safetensors found = parse_safetensors(mapped.bytes(), file.string(), ExitCode::checkpoint);
+  size_t expected = 0;
+  const auto need = [&](const std::string& key) {
+    if (!found.tensors.contains(key)) refuse(file, key, "a tensor", "none");
+    ++expected;
+  };
+  for (int k = 0; k < heads.count(); ++k) {
+    const std::string head = std::to_string(k) + ".";
+    for (int l = 0; l < heads.layers(); ++l) {
+      need(head + std::to_string(l) + ".linear.weight");
+      need(head + std::to_string(l) + ".linear.bias");
+    }
+    need(head + std::to_string(heads.layers()) + ".weight");
+  }
+  if (found.tensors.size() != expected) {
+    refuse(file, "", std::to_string(expected) + " tensors", std::to_string(found.tensors.size()));
+  }
+}
+
+void check_config(const fs::path& file, const DraftHeads& heads) {
+  JsonOptions options;
+  options.file = file.string();
+  const Json json = parse_json(read_text(file, ExitCode::checkpoint), options);
+  const auto check = [&](const std::string& key, int64_t expected) {
+    if (json.value(key, int64_t{-1}) != expected) {
+      refuse(file, key, std::to_string(expected), quote_value(json.value(key, Json()).dump()));
+    }
+  };
+  for (const char* key : {"medusa_num_heads", "num_medusa_heads"}) check(key, heads.count());
+  check("medusa_num_layers", heads.layers());
+  if (json.contains("architectures"))
+    refuse(file, "architectures", "no such key (it disables the heads)", "one");
+}
+
+// Files by which engines tokenise; a GGUF model has none to copy.
+std::vector<std::string> copy_tokenizer(const fs::path& model, const fs::path& to) {
+  std::vector<std::string> copied;
+  if (!fs::is_directory(model)) return copied;
+  for (const char* name :
+       {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model", "vocab.json",
+        "merges.txt", "added_tokens.json", "chat_template.jinja"}) {
+    if (!fs::exists(model / name)) continue;
+    write_atomically(to / name, read_text(model / name, ExitCode::model));
+    copied.emplace_back(name);
+  }
+  return copied;
+}
+
+// A directory that becomes `final` when all went well and goes away otherwise.
+class StagedDirectory {
+ public:
+  explicit StagedDirectory(const fs::path& final) : final_(final), staged_(final.string() + ".partial") {
+    if (fs::exists(final) && (!fs::is_directory(final) || !fs::is_empty(final))) {
+      fail(ExitCode::config, {final.string(), "--output", "an empty or new directory", "other files", ""});
+    }
+    fs::remove_all(staged_);
+    fs::create_directories(staged_);
+  }
+  ~StagedDirectory() {
+    std::error_code ignored;
+    if (!published_) fs::remove_all(staged_, ignored);
+  }
+  StagedDirectory(const StagedDirectory&) = delete;
+  StagedDirectory& operator=(const StagedDirectory&) = delete;
+
+  const fs::path& path() const { return staged_; }
+  void publish() {
+    fs::remove(final_);  // an empty directory
+    fs::rename(staged_, final_);
+    published_ = true;
+    sync_directory(fs::absolute(final_).parent_path());
+  }
+
+ private:
+  fs::path final_, staged_;
+  bool published_ = false;
+};
+
+}  // namespace
+
+ExportReport export_hf(const FoundHeads& found, const ModelWeights& weights, const fs::path& directory,
+                       const Stream& stream) {
+  const DType type = found.config.compute();
+  const DraftHeads run = DraftHeads::load(found.file, weights.lm_head, type, stream);
+  StagedDirectory staged(directory);
+  const fs::path heads_file = staged.path() / kExportedHeadsFile, config_file = staged.path() / "config.json";
+  write_safetensors(heads_file, exported_tensors(run, weights.config.vocab_size),
+                    {{"format", "pt"}, {"model_fingerprint", weights.fingerprint}});
+  MedusaOptions sizes = found.config.heads;
+  sizes.num_heads = run.count();
+  sizes.num_layers = run.layers();
+  write_atomically(config_file, heads_config_json(sizes, weights.config, found.config.model_path, type));
+
+  ExportReport report{run.count(), run.layers(), 0, {kExportedHeadsFile, "config.json"}};
+  for (std::string& name : copy_tokenizer(found.config.model_path, staged.path())) {
+    report.files.push_back(std::move(name));
+  }
+  if (fs::exists(found.directory / kTreeFile)) {
+    write_atomically(staged.path() / kTreeFile, read_text(found.directory / kTreeFile, ExitCode::config));
+    report.files.emplace_back(kTreeFile);
+  }
+  check_keys(heads_file, run);
+  check_config(config_file, run);
+  const DraftHeads exported = DraftHeads::load(heads_file, weights.lm_head, type, stream);
+  report.largest_difference =
+      compare(run, exported, probe_states(weights.config.hidden_size, type, stream), stream);
+  // Tensors that are copied give the same bits; merging rounds lm_head + B A once more.
+  const double allowed = !run.is_merged_by_export() ? 0 : type == DType::bf16 ? 2e-2 : 1e-5;
+  if (!(report.largest_difference <= allowed)) {
+    refuse(heads_file, "logits", "the run's to " + std::to_string(allowed),
+           std::to_string(report.largest_difference));
+  }
+  staged.publish();
+  return report;
+}
+
+}  // namespace gorgon

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "model/draft_heads.h"
+#include "trainer/found_heads.h"
+
+namespace gorgon {
+
+struct ExportReport {
+  int heads = 0, layers = 0;
+  double largest_difference = 0;   // between logits of the export and of the run's heads
+  std::vector<std::string> files;  // names within the directory
+};
+
+// Writes heads as TGI, TensorRT-LLM and vLLM 0.25-0.32 read them: medusa_lm_head.safetensors with numeric
+// keys (low-rank heads merged, pruned ones expanded with zero rows, a shared lm_head written out),
+// config.json, the tokenizer's files where the model directory has them, and tree.json where the run has one.
+// Everything is written into a temporary directory and checked there before it gets its name: the keys are
+// exactly those that the engines read, config.json's sizes are the tensors', and the reloaded heads give the
+// run's logits (to rounding where matrices were merged). Throws Error(check_failed) otherwise, Error(config)
+// when `directory` is there and not empty.
+ExportReport export_hf(const FoundHeads& found, const ModelWeights& weights,
+                       const std::filesystem::path& directory, const Stream& stream);
+
+}  // namespace gorgon

@@ -1,0 +1,58 @@
+#include "trainer/label_evaluation.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "kernels/convert.h"
+#include "kernels/thread_pool.h"
+#include "trainer/state_source.h"
+
+namespace gorgon {
+namespace {
+
+constexpr int64_t kChunk = 256;  // rows whose logits are there at a time
+
+// Rows [begin, end) of one head.
+void add_chunk(const DecodeInputs& inputs, const StateRows& rows, int k, int64_t begin, int64_t end,
+               HeadSums& sums) {
+  const int heads = inputs.heads.count();
+  const int64_t count = end - begin, width = inputs.heads.outputs();
+  const ConstView index = rows.row.view().rows(begin, end);
+  Tensor states(rows.hidden.type(), {count, rows.hidden.shape()[1]}, inputs.stream.device());
+  gather_rows(rows.hidden.view(), index, states.view(), inputs.stream);
+  Tensor logits(DType::f32, {count, width}, inputs.stream.device());
+  inputs.heads.logits(k, states.view(), logits.view(), inputs.stream);
+  const Tensor host = logits.to(Device{}), targets = rows.targets.to(Device{});
+  std::vector<SeenToken> seen(static_cast<size_t>(count));
+  inputs.stream.threads().parallel_for(count, [&](int64_t i) {
+    const int32_t target = targets.as<int32_t>()[(begin + i) * heads + k];
+    const std::span row(host.as<float>() + i * width, static_cast<size_t>(width));
+    if (target >= 0) seen[static_cast<size_t>(i)] = see_token(inputs.heads, row, target);
+  });
+  for (const SeenToken& token : seen) add_token(token, sums);
+}
+
+}  // namespace
+
+std::vector<HeadSums> evaluate_labels(const DecodeInputs& inputs, const Dataset& dataset, int64_t batch,
+                                      int64_t limit, Console& console) {
+  const int64_t total = limit < 0 ? dataset.sequences() : std::min(limit, dataset.sequences());
+  std::vector<HeadSums> sums(static_cast<size_t>(inputs.heads.count()));
+  Progress progress(console, "labels", total);
+  for (int64_t first = 0; first < total; first += batch) {
+    std::vector<int64_t> which(static_cast<size_t>(std::min(batch, total - first)));
+    std::iota(which.begin(), which.end(), first);
+    const StateRows rows = forward_state_rows(inputs.backbone, dataset.gather(which), inputs.heads.count(),
+                                              batch, inputs.stream);
+    for (int k = 0; k < inputs.heads.count(); ++k) {
+      for (int64_t begin = 0; begin < rows.rows(); begin += kChunk) {
+        add_chunk(inputs, rows, k, begin, std::min(begin + kChunk, rows.rows()),
+                  sums[static_cast<size_t>(k)]);
+      }
+    }
+    progress.update(first + std::ssize(which), "");
+  }
+  return sums;
+}
+
+}  // namespace gorgon

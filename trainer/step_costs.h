@@ -1,0 +1,14 @@
+#pragma once
+
+#include "model/backbone.h"
+#include "model/draft_heads.h"
+#include "model/tree_construction.h"
+
+namespace gorgon {
+
+// Measures what a step costs here: a forward over trees of 1, 2, 4 ... max_nodes tokens behind `context`
+// cached ones, and each head on one state. Medians of several runs after one to warm up.
+StepCosts measure_step_costs(const Backbone& backbone, const DraftHeads& heads, int64_t context,
+                             int64_t max_nodes, const Stream& stream);
+
+}  // namespace gorgon
