@@ -1,5 +1,6 @@
 #include "trainer/head_trainer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -10,6 +11,7 @@
 
 #include "kernels/convert.h"
 #include "kernels/error.h"
+#include "kernels/gemm.h"
 
 namespace gorgon {
 namespace {
@@ -306,6 +308,36 @@ TEST(HeadTrainer, RefusesTargetsOutsideTheVocabulary) {
   StateRows rows = table(10, 1, 0, DType::f32);
   rows.targets.as<int32_t>()[4] = kVocabulary;
   EXPECT_THROW(trainer.step(rows, 1), Error);
+}
+
+// 50 steps on new rows of a task that can be learned (targets are another Linear's favourites): bf16 states,
+// weights and gradients with eight-bit moments and stochastic rounding against f32 throughout. bf16 rounds at
+// 2^-9 of each value; without a drift the losses of 512 rows stay within 2 %.
+TEST(HeadTrainer, Bf16StaysWithinTwoPercentOfF32) {
+  const Stream stream({}, 2);
+  const Tensor teacher = random_tensor({kVocabulary, kHidden}, 99, 0.5f, DType::f32);
+  HeadTrainerOptions options = options_of(1);
+  options.lr.learning_rate = 1e-2;
+  HeadTrainer wide(options, lm_head(DType::f32), DType::f32, stream);
+  options.optimizer.eight_bit = true;
+  HeadTrainer narrow(options, lm_head(DType::bf16), DType::bf16, stream);
+  double first = 0, last = 0;
+  for (int64_t s = 1; s <= 50; ++s) {
+    StateRows rows = table(512, 1000u + static_cast<unsigned>(s), 0, DType::f32, 1);
+    Tensor favourites(DType::f32, {512, kVocabulary});
+    gemm(rows.hidden.view(), teacher.view(), favourites.view(), {.transpose_b = true}, stream);
+    for (int64_t i = 0; i < 512; ++i) {
+      const float* z = favourites.as<float>() + i * kVocabulary;
+      rows.targets.as<int32_t>()[i] = static_cast<int32_t>(std::max_element(z, z + kVocabulary) - z);
+    }
+    const StepResult expected = wide.step(rows, s);
+    Tensor hidden(DType::bf16, rows.hidden.shape());
+    convert(rows.hidden.view(), hidden.view(), stream);
+    rows.hidden = std::move(hidden);
+    EXPECT_NEAR(narrow.step(rows, s).loss, expected.loss, 0.02 * expected.loss) << "step " << s;
+    (s == 1 ? first : last) = expected.loss;
+  }
+  EXPECT_LT(last, 0.7 * first) << "nothing was learned: the comparison is empty";
 }
 
 TEST(HeadWeight, FollowsTheSchedules) {
