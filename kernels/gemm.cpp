@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/dequantise.h"
 #include "kernels/error.h"
 
 namespace gorgon {
@@ -45,8 +46,20 @@ void gemm(ConstView a, ConstView b, View c, const GemmOptions& options, const St
 }
 
 void linear(ConstView x, const WeightMatrix& weight, View y, Write write, const Stream& stream) {
-  require(weight.type == x.type, "linear", "type of the weight");
-  gemm(x, weight.view(), y, {false, true, write}, stream);
+  const GemmOptions options{false, true, write};
+  if (weight.type == x.type) {
+    gemm(x, weight.view(), y, options, stream);
+    return;
+  }
+  require(y.shape.rank() == 2 && y.shape[1] == weight.rows, "linear", "columns of y");
+  constexpr int64_t kRows = 1024;  // a few MB at a time, while the blocks stay as they are
+  Tensor part(x.type, {std::min(kRows, weight.rows), weight.columns}, x.device);
+  for (int64_t begin = 0; begin < weight.rows; begin += kRows) {
+    const int64_t end = std::min(begin + kRows, weight.rows);
+    const View rows = part.view().rows(0, end - begin);
+    dequantise(weight, begin, rows, stream);
+    gemm(x, rows, y.columns(begin, end), options, stream);
+  }
 }
 
 }  // namespace gorgon

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <random>
 #include <tuple>
 #include <vector>
@@ -9,6 +10,7 @@
 #include <gtest/gtest.h>
 #include <hwy/targets.h>
 
+#include "kernels/dequantise.h"
 #include "kernels/error.h"
 #include "tests/kernels/on_device.h"
 
@@ -150,6 +152,30 @@ TEST(Gemm, RowsDoNotDependOnTheRowsBesideThemInF32) {
       }
     }
     hwy::SetSupportedTargetsForTest(0);
+  }
+}
+
+// 1,500 rows of blocks: more than linear() turns at a time.
+TEST(Linear, OfBlocksEqualsTheProductOfTheirValues) {
+  const Stream stream({}, 2);
+  constexpr int64_t kRows = 1500, kColumns = 64;
+  Tensor blocks(DType::u8, {bytes_of(DType::q8_0, kRows * kColumns)});
+  for (int64_t i = 0; i < blocks.bytes(); ++i) {
+    const int64_t at = i % 34;  // a scale of half precision, 32 signed bytes
+    blocks.as<uint8_t>()[i] = static_cast<uint8_t>(at == 0 ? 0 : at == 1 ? 0x20 : i * 37);
+  }
+  const WeightMatrix weight{DType::q8_0, kRows, kColumns, std::make_shared<Tensor>(std::move(blocks))};
+  for (const DType type : {DType::f32, DType::bf16}) {
+    Tensor values(type, {kRows, kColumns});
+    dequantise(weight, 0, values.view(), stream);
+    const Tensor x = random_matrix(type, 5, kColumns, 1);
+    Tensor y = random_matrix(DType::f32, 5, kRows, 2), wanted = y.to({});
+    linear(x.view(), weight, y.view(), Write::accumulate, stream);
+    gemm(x.view(), values.view(), wanted.view(), {false, true, Write::accumulate}, stream);
+    for (int64_t i = 0; i < y.elements(); ++i) {  // other tiles: oneDNN may sum in another order
+      ASSERT_NEAR(y.as<float>()[i], wanted.as<float>()[i], 1e-5f * (1 + std::abs(wanted.as<float>()[i])));
+    }
+    EXPECT_NE(y.as<float>()[kRows - 1], random_matrix(DType::f32, 5, kRows, 2).as<float>()[kRows - 1]);
   }
 }
 
