@@ -38,7 +38,7 @@ int prepare_command(const PrepareArguments& arguments, Console& console) {
                stdout);
     return 0;
   }
-  const RunDirectory directory(config.output_dir);
+  RunDirectory directory(config.output_dir);
   ThreadPool pool;
   const auto prepare_one = [&](const std::vector<std::string>& files, const fs::path& path) {
     fs::create_directories(path.parent_path().empty() ? "." : path.parent_path());
@@ -46,11 +46,12 @@ int prepare_command(const PrepareArguments& arguments, Console& console) {
         load_or_prepare(path, prepare_options(config, files), text.tokenizer, text.chat_template(), pool);
     fmt::print("{}\n{}", path.string(), to_text(prepared.report));
   };
-  prepare_one(config.train_dataset_path,
-              arguments.dataset.empty() ? train_dataset_file(directory.prepared()) : arguments.dataset);
   for (const NamedPath& eval : config.eval_dataset_path) {
     prepare_one({eval.path}, eval_dataset_file(directory.prepared(), eval.name));
   }
+  prepare_one(config.train_dataset_path,
+              arguments.dataset.empty() ? train_dataset_file(directory.prepared()) : arguments.dataset);
+  directory.keep();
   console.info("prepared; gorgon train " + arguments.config.string() + " goes on from here");
   return 0;
 }

@@ -140,13 +140,14 @@ int train_command(const TrainArguments& arguments, Console& console) {
   const TextModel text(config.model_path);
   const ModelWeights weights = load_model(config.model_path, config.compute(), stream);
   fs::create_directories(directory.prepared());
+  const std::vector<EvalSet> evals =
+      load_evals(config, directory, text, weights.config, stream.threads(), console);
   const Dataset train =
       load_dataset(config, config.train_dataset_path,
                    arguments.dataset.empty() ? train_dataset_file(directory.prepared()) : arguments.dataset,
                    text, stream.threads(), console);
   check_token_range(train, weights.config.vocab_size, config.train_dataset_path.front());
-  const std::vector<EvalSet> evals =
-      load_evals(config, directory, text, weights.config, stream.threads(), console);
+  directory.keep();
 
   const RunInputs inputs{config, weights, train, evals, stream};
   TrainingRun run(inputs, directory.path(), checkpoint, console);

@@ -80,6 +80,7 @@ fs::path first_missing(const fs::path& path) {
 
 RunDirectory::RunDirectory(const fs::path& path) : path_(path) {
   first_created_ = first_missing(path_);
+  had_prepared_ = fs::exists(prepared());
   std::error_code error;
   fs::create_directories(path_, error);
   if (error || !fs::is_directory(path_)) {
@@ -101,11 +102,13 @@ RunDirectory::~RunDirectory() {
   if (lock_ < 0) return;
   ::unlink((path_ / kLock).c_str());
   ::close(lock_);
-  if (first_created_.empty()) return;
+  if (kept_) return;
   std::error_code ignored;
-  fs::remove(prepared(), ignored);  // removes a directory only when it is empty, as do those below
+  if (!had_prepared_) fs::remove_all(prepared(), ignored);
+  if (first_created_.empty()) return;
   for (fs::path at = fs::absolute(path_).lexically_normal();; at = at.parent_path()) {
-    if (!fs::remove(at, ignored) || at == first_created_) return;
+    if (!fs::remove(at, ignored) || at == first_created_)
+      return;  // removes a directory only when it is empty
   }
 }
 

@@ -15,6 +15,8 @@ class RunDirectory {
   RunDirectory(const RunDirectory&) = delete;
   RunDirectory& operator=(const RunDirectory&) = delete;
 
+  void keep() { kept_ = true; }
+
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path prepared() const { return path_ / "prepared"; }
 
@@ -28,6 +30,8 @@ class RunDirectory {
  private:
   std::filesystem::path path_;
   std::filesystem::path first_created_;  // the topmost directory that was made here; empty = none
+  bool had_prepared_ = false;
+  bool kept_ = false;
   int lock_ = -1;
 };
 

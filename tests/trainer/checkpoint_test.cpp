@@ -11,8 +11,8 @@
 
 #include "data/file.h"
 #include "kernels/error.h"
+#include "tests/data/temporary_directory.h"
 #include "tests/trainer/io_faults.h"
-#include "tests/trainer/temporary_directory.h"
 #include "trainer/run_directory.h"
 
 namespace gorgon {
@@ -268,10 +268,12 @@ TEST(RunDirectory, LeavesNothingBehindButWhatWasWritten) {
   {
     const RunDirectory run(parent.path() / "a" / "b");
     fs::create_directory(run.prepared());
+    std::ofstream(run.prepared() / "dataset.h5") << "x";
   }
   EXPECT_TRUE(fs::is_empty(parent.path()));
   {
-    const RunDirectory run(parent.path() / "a");
+    RunDirectory run(parent.path() / "a");
+    run.keep();
     std::ofstream(run.path() / "config.yaml") << "x";
     EXPECT_TRUE(run.holds_run());
   }

@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "tests/trainer/temporary_directory.h"
+#include "tests/data/temporary_directory.h"
 #include "trainer/console.h"
 #include "trainer/event_file.h"
 

@@ -1,0 +1,159 @@
+#include "tests/trainer/program.h"
+
+#include <fstream>
+#include <regex>
+#include <sstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "data/safetensors.h"
+#include "tests/data/temporary_directory.h"
+#include "tests/trainer/tiny_run.h"
+#include "trainer/run_config.h"
+
+namespace gorgon {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+std::vector<std::string> words_of(const std::string& line) {
+  std::istringstream in(line);
+  std::vector<std::string> words;
+  for (std::string word; in >> word;) words.push_back(word);
+  return words;
+}
+
+TEST(Program, VersionAndKeys) {
+  EXPECT_THAT(run_program({"--version"}).out, HasSubstr("gorgon 0."));
+  EXPECT_EQ(run_program({"keys"}).out, config_key_table());
+}
+
+// The example under every --help is run as it stands, but for what it reads and writes: a tiny run.
+TEST(Program, EveryHelpEndsWithAnExampleThatWorks) {
+  const TemporaryDirectory folder;
+  write_tiny_run(folder.path());
+  const std::map<std::string, std::string> tiny = {
+      {"configs/quickstart.yaml", (folder.path() / "run.yaml").string()},
+      {"runs/quickstart", (folder.path() / "run").string()},
+      {"runs/quickstart-data/eval.jsonl", (folder.path() / "eval.jsonl").string()},
+      {"output_dir=runs/lr2e-3", "output_dir=" + (folder.path() / "run").string()}};
+  for (const std::string command : {"", "prepare", "train", "eval", "keys"}) {
+    std::vector<std::string> arguments{"--help"};
+    if (!command.empty()) arguments.insert(arguments.begin(), command);
+    const ProgramResult help = run_program(arguments);
+    EXPECT_EQ(help.status, 0);
+    std::smatch match;
+    ASSERT_TRUE(std::regex_search(help.out, match, std::regex("Example:\n  gorgon ([^\n]+)"))) << help.out;
+    if (command.empty()) continue;
+    std::vector<std::string> example = words_of(match[1]);
+    for (std::string& word : example) {
+      const auto replacement = tiny.find(word);
+      if (replacement != tiny.end()) word = replacement->second;
+    }
+    const ProgramResult result = run_program(example);
+    EXPECT_EQ(result.status, 0) << match[1] << "\n" << result.err;
+    EXPECT_FALSE(result.out.empty()) << match[1];
+  }
+}
+
+TEST(Program, TrainedHeadsAreWhatEnginesRead) {
+  const TemporaryDirectory folder;
+  write_tiny_run(folder.path());
+  const fs::path run = folder.path() / "run";
+  const ProgramResult result =
+      run_program({"train", (folder.path() / "run.yaml").string(), "--set", "medusa_num_layers=2"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("head      loss   top-1"));
+  EXPECT_THAT(result.out, HasSubstr((run / "medusa_heads.safetensors").string()));
+
+  const MappedFile file(run / "medusa_heads.safetensors", ExitCode::checkpoint);
+  const Safetensors heads = parse_safetensors(file.bytes(), "heads");
+  std::vector<std::string> names;
+  for (const auto& [name, entry] : heads.tensors) names.push_back(name);
+  EXPECT_THAT(names,
+              testing::ElementsAre("0.0.linear.bias", "0.0.linear.weight", "0.1.linear.bias",
+                                   "0.1.linear.weight", "0.2.weight", "1.0.linear.bias", "1.0.linear.weight",
+                                   "1.1.linear.bias", "1.1.linear.weight", "1.2.weight"));
+  EXPECT_EQ(heads.tensors.at("0.2.weight").shape, (std::vector<int64_t>{536, 32}));
+  EXPECT_EQ(heads.tensors.at("0.2.weight").type, DType::bf16);
+  EXPECT_EQ(heads.metadata.at("format"), "pt");
+
+  const json config = json::parse(file_text(run / "config.json"));
+  const json expected = {{"model_type", "medusa"},
+                         {"hidden_size", 32},
+                         {"vocab_size", 536},
+                         {"truncated_vocab_size", 536},
+                         {"medusa_num_heads", 2},
+                         {"num_medusa_heads", 2},
+                         {"medusa_num_layers", 2},
+                         {"medusa_fc_bias", true},
+                         {"base_model_name_or_path", (folder.path() / "model").string()},
+                         {"version", "1"},
+                         {"torch_dtype", "bfloat16"}};
+  EXPECT_EQ(config, expected);  // no `architectures`, no other key that an engine would rename
+}
+
+TEST(Program, EvalAgreesWithTheRunsOwnEvaluation) {
+  const TemporaryDirectory folder;
+  write_tiny_run(folder.path());
+  ASSERT_EQ(run_program({"train", (folder.path() / "run.yaml").string()}).status, 0);
+  json last;
+  std::istringstream metrics(file_text(folder.path() / "run" / "metrics.jsonl"));
+  for (std::string line; std::getline(metrics, line);) last = json::parse(line);
+  const std::string output = (folder.path() / "eval.json").string();
+  for (const char* where : {"run", "run/checkpoint-8"}) {
+    const ProgramResult result = run_program({"eval", (folder.path() / where).string(), "--data",
+                                              (folder.path() / "eval.jsonl").string(), "--output", output});
+    ASSERT_EQ(result.status, 0) << result.err;
+    const json report = json::parse(file_text(output));
+    EXPECT_EQ(report["loss"], last["eval_loss"]);
+    for (size_t k = 0; k < 2; ++k) {
+      EXPECT_EQ(report["heads"][k]["ce"], last["eval_heads"][k]);
+      for (int n = 1; n <= 5; ++n) {
+        EXPECT_EQ(report["heads"][k]["top" + std::to_string(n)], last["eval_top" + std::to_string(n)][k]);
+      }
+    }
+  }
+  EXPECT_EQ(run_program({"eval", (folder.path() / "run/checkpoint-8").string(), "--data",
+                         (folder.path() / "eval.jsonl").string(), "--limit", "1", "--output", output})
+                .status,
+            0);
+  EXPECT_LT(json::parse(file_text(output))["heads"][0]["count"], 200);
+}
+
+TEST(Program, SeveralEvaluationFilesGiveASetOfMetricsEach) {
+  const TemporaryDirectory folder;
+  write_tiny_run(folder.path());
+  std::ofstream(folder.path() / "other.jsonl") << tiny_chats(2000, 3);
+  const std::string map = "eval_dataset_path={near: " + (folder.path() / "eval.jsonl").string() +
+                          ", far: " + (folder.path() / "other.jsonl").string() + "}";
+  ASSERT_EQ(run_program({"train", (folder.path() / "run.yaml").string(), "--set", map, "--set",
+                         "metric_for_best_model=eval_far_loss"})
+                .status,
+            0);
+  std::map<std::string, int> lines;
+  std::istringstream metrics(file_text(folder.path() / "run" / "metrics.jsonl"));
+  for (std::string line; std::getline(metrics, line);) {
+    const json record = json::parse(line);
+    if (record.contains("data")) ++lines[record["data"]];
+  }
+  EXPECT_EQ(lines, (std::map<std::string, int>{{"near", 4}, {"far", 4}}));
+}
+
+TEST(Program, ConsoleSeparatesResultsFromLogs) {
+  const TemporaryDirectory folder;
+  write_tiny_run(folder.path());
+  const ProgramResult result = run_program({"train", (folder.path() / "run.yaml").string()});
+  EXPECT_THAT(result.out, Not(HasSubstr("info:")));
+  EXPECT_THAT(result.err, Not(HasSubstr("\x1b")));  // no terminal, no bar
+  EXPECT_THAT(result.err, HasSubstr("info: step 8/8  loss "));
+  EXPECT_TRUE(fs::exists(folder.path() / "run" / "prepared" / "dataset.h5"));
+}
+
+}  // namespace
+}  // namespace gorgon
