@@ -6,7 +6,13 @@ namespace gorgon::cuda {
 
 namespace {
 
-constexpr int kThreads = 512;
+// Threads of a row: no more than it has packs, no fewer than a warp. Sums depend on them, hence on n alone.
+template <typename T>
+dim3 threads_of(int64_t n) {
+  const int64_t packs = divide_up(divide_up(n, int64_t{kPack<T>}), int64_t{kWarpSize}) * kWarpSize;
+  return dim3(static_cast<unsigned>(std::min<int64_t>(512, packs)));
+}
+
 constexpr size_t kScratchBytes = kWarpSize * sizeof(float);
 
 __device__ __forceinline__ float minus_infinity() {
@@ -113,16 +119,16 @@ __global__ void second_pass_kernel(T* logits, int64_t stride, int64_t n, const i
 template <typename T>
 void statistics(ConstView logits, ConstView labels, int64_t begin, const CrossEntropyStatistics& result,
                 const Stream& stream) {
-  launch(statistics_kernel<T>, dim3(static_cast<unsigned>(logits.rows())), dim3(kThreads), kScratchBytes,
-         stream, logits.as<T>(), logits.stride(), logits.columns(), labels.as<int32_t>(), begin,
-         result.max.as<float>(), result.sum.as<float>(), result.label_logit.as<float>());
+  launch(statistics_kernel<T>, dim3(static_cast<unsigned>(logits.rows())), threads_of<T>(logits.columns()),
+         kScratchBytes, stream, logits.as<T>(), logits.stride(), logits.columns(), labels.as<int32_t>(),
+         begin, result.max.as<float>(), result.sum.as<float>(), result.label_logit.as<float>());
 }
 
 template <typename T, bool kGradient>
 void second_pass(T* logits, int64_t stride, int64_t n, ConstView labels, int64_t begin,
                  const CrossEntropyStatistics& whole, const float* row_scale, View hits,
                  const Stream& stream) {
-  launch(second_pass_kernel<T, kGradient>, dim3(static_cast<unsigned>(hits.rows())), dim3(kThreads),
+  launch(second_pass_kernel<T, kGradient>, dim3(static_cast<unsigned>(hits.rows())), threads_of<T>(n),
          kScratchBytes, stream, logits, stride, n, labels.as<int32_t>(), begin, whole.max.as<float>(),
          whole.sum.as<float>(), whole.label_logit.as<float>(), row_scale, hits.as<int32_t>());
 }

@@ -3,8 +3,6 @@
 #include <cstddef>
 #include <functional>
 
-#include <ucontext.h>
-
 namespace gorgon::emulation {
 
 // A function with its own stack that can be left and entered again: one emulated GPU thread. Works under
@@ -25,10 +23,11 @@ class Fiber {
   bool finished() const { return finished_; }
 
  private:
-  static void trampoline(unsigned high, unsigned low);
+  static void run();
 
-  void* stack_ = nullptr;  // with a guard page below
-  ucontext_t context_{}, caller_{};
+  void* stack_ = nullptr;   // with a guard page below
+  void* inside_ = nullptr;  // stack pointers of the two sides while they wait
+  void* outside_ = nullptr;
   const std::function<void()>* body_ = nullptr;
   bool finished_ = true;
   const void* caller_stack_ = nullptr;  // what AddressSanitizer has to be told

@@ -80,6 +80,12 @@ void expect_equal(ConstView q, const std::vector<AttentionSequence>& sequences, 
   }
 }
 
+// The CPU's instruction sets; a GPU has but one.
+std::vector<int64_t> targets() {
+  if (test_device().kind != DeviceKind::cpu) return {0};
+  return hwy::SupportedAndGeneratedTargets();
+}
+
 struct Case {
   AttentionShape shape;
   std::vector<std::pair<int64_t, int64_t>> sequences;  // earlier tokens, new tokens
@@ -94,7 +100,7 @@ TEST_P(AttentionOf, EqualsPlainLoops) {
   const AttentionShape& shape = GetParam().shape;
   const int64_t kv_width = shape.kv_heads * shape.head_dim;
   for (const auto& [type, tolerance] : {std::pair{DType::f32, 1e-5}, std::pair{DType::bf16, 1.6e-2}}) {
-    for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    for (const int64_t target : targets()) {
       hwy::SetSupportedTargetsForTest(target);
       std::vector<AttentionSequence> sequences;
       std::vector<Tensor> memory;
@@ -148,7 +154,7 @@ class AttentionBits : public testing::Test {
 };
 
 TEST_F(AttentionBits, OfATokenAreThoseOfAnyPrefillThatHoldsIt) {
-  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+  for (const int64_t target : targets()) {
     hwy::SetSupportedTargetsForTest(target);
     const Tensor whole = attend(0, kTokens);
     for (const auto& [begin, end] : std::vector<std::pair<int64_t, int64_t>>{

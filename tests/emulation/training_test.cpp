@@ -1,0 +1,155 @@
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/kernels/on_device.h"
+#include "tests/model/tiny_model.h"
+#include "trainer/head_trainer.h"
+#include "trainer/state_source.h"
+
+// The whole of a training step on the GPU beside the CPU: the same model, sequences and options.
+namespace gorgon {
+namespace {
+
+constexpr int kHeads = 2, kSteps = 3;
+constexpr int64_t kVocabulary = 150;  // times 32: enough for eight-bit states
+
+WeightMatrix moved(const WeightMatrix& matrix, Device device) {
+  return {matrix.type, matrix.rows, matrix.columns,
+          std::make_shared<const Tensor>(matrix.storage->to(device))};
+}
+ModelWeights moved(const ModelWeights& weights, Device device) {
+  ModelWeights to;
+  to.config = weights.config;
+  to.token_embedding = moved(weights.token_embedding, device);
+  to.lm_head = moved(weights.lm_head, device);
+  to.final_norm = weights.final_norm.to(device);
+  for (const LayerWeights& l : weights.layers) {
+    to.layers.push_back({l.attention_norm.to(device), moved(l.query_key_value, device),
+                         moved(l.attention_output, device), l.feed_forward_norm.to(device),
+                         moved(l.gate_up, device), moved(l.down, device)});
+  }
+  return to;
+}
+
+Sequences sequences_of(TinyModel& model) {
+  Sequences s;
+  s.offsets.push_back(0);
+  for (const int length : {40, 7, 61}) {
+    const std::vector<int32_t> tokens = model.prompt(length);
+    s.first_id.push_back(static_cast<int64_t>(s.tokens.size()));
+    for (const int32_t token : tokens) {
+      s.tokens.push_back(token);
+      s.labels.push_back(token % 5 == 0 ? kIgnoreIndex : token);
+      s.segments.push_back(0);
+    }
+    s.offsets.push_back(static_cast<int64_t>(s.tokens.size()));
+  }
+  return s;
+}
+
+struct Result {
+  std::vector<float> states, weights;
+  std::vector<StepResult> steps;
+  std::vector<HeadMetrics> evaluation;
+};
+
+void append_floats(const Tensor& tensor, std::vector<float>& to) {
+  const Tensor host = tensor.to({});
+  for (int64_t i = 0; i < host.elements(); ++i) {
+    to.push_back(host.type() == DType::f32 ? host.as<float>()[i] : static_cast<float>(host.as<bf16>()[i]));
+  }
+}
+
+Result train(const TinyModel& model, const Sequences& sequences, DType type, bool eight_bit, Device device) {
+  const Stream stream(device, 2);
+  const ModelWeights weights = moved(model.weights(), device);
+  const Backbone backbone(weights, type);
+  const StateRows rows = forward_state_rows(backbone, sequences, kHeads, 2, stream);
+  HeadTrainerOptions options;
+  options.heads = {kHeads, 2};
+  options.optimizer.eight_bit = eight_bit;
+  options.lr.learning_rate = 1e-2;
+  options.lr_multiplier.assign(kHeads, 1.0);
+  options.max_steps = kSteps;
+  options.chunk_rows = 64;
+  HeadTrainer trainer(options, weights.lm_head, type, stream);
+  Result result;
+  append_floats(rows.hidden, result.states);
+  for (int64_t s = 1; s <= kSteps; ++s) result.steps.push_back(trainer.step(rows, s));
+  trainer.evaluate(rows, result.evaluation);
+  for (const MedusaHead& head : trainer.heads().heads) {
+    append_floats(head.linear, result.weights);
+    for (const auto& block : head.blocks) append_floats(block.weight, result.weights);
+  }
+  return result;
+}
+
+double normalised_error(const std::vector<float>& a, const std::vector<float>& b) {
+  double error = 0, norm = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    error += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
+    norm += std::pow(static_cast<double>(b[i]), 2);
+  }
+  return std::sqrt(error / norm);
+}
+
+struct Case {
+  DType type;
+  bool eight_bit;
+  double state_bound, loss_bound;
+};
+
+class TrainingOnGpu : public testing::TestWithParam<Case> {};
+
+// f32: sums in another order, 1e-6 and less. bf16: states and logits are rounded, so that a difference of one
+// ulp (2^-8 relative) at a rounding's edge moves a loss of about 5 by some 1e-3.
+TEST_P(TrainingOnGpu, AgreesWithTheCpu) {
+  const auto& [type, eight_bit, state_bound, loss_bound] = GetParam();
+  TinyModel model(3, kVocabulary);
+  if (type == DType::bf16) model.round_to_bf16();
+  const Sequences sequences = sequences_of(model);
+  const Result cpu = train(model, sequences, type, eight_bit, {});
+  const Result gpu = train(model, sequences, type, eight_bit, test_device());
+  ASSERT_EQ(cpu.states.size(), gpu.states.size());
+  EXPECT_LT(normalised_error(gpu.states, cpu.states), state_bound);
+  for (size_t s = 0; s < kSteps; ++s) {
+    EXPECT_NEAR(gpu.steps[s].loss, cpu.steps[s].loss, loss_bound * cpu.steps[s].loss) << "step " << s + 1;
+    EXPECT_NEAR(gpu.steps[s].grad_norm, cpu.steps[s].grad_norm, 3 * loss_bound * cpu.steps[s].grad_norm);
+    EXPECT_FALSE(gpu.steps[s].skipped);
+  }
+  EXPECT_LT(cpu.steps.back().loss, 0.99 * cpu.steps.front().loss)
+      << "nothing is learnt: a test without sense";
+  for (size_t k = 0; k < kHeads; ++k) {
+    EXPECT_EQ(gpu.evaluation[k].targets, cpu.evaluation[k].targets);
+    EXPECT_NEAR(gpu.evaluation[k].cross_entropy, cpu.evaluation[k].cross_entropy,
+                loss_bound * cpu.evaluation[k].cross_entropy);
+  }
+  // The first steps of Adam move by g / |g|, whatever the size of g: where g is as small as its error,
+  // weights part.
+  EXPECT_LT(normalised_error(gpu.weights, cpu.weights), type == DType::f32 ? 1e-3 : 2e-2);
+}
+
+TEST_P(TrainingOnGpu, GivesTheSameBitsAgain) {
+  const auto& [type, eight_bit, state_bound, loss_bound] = GetParam();
+  TinyModel model(4, kVocabulary);
+  if (type == DType::bf16) model.round_to_bf16();
+  const Sequences sequences = sequences_of(model);
+  const Result first = train(model, sequences, type, eight_bit, test_device());
+  const Result second = train(model, sequences, type, eight_bit, test_device());
+  EXPECT_EQ(first.states, second.states);
+  EXPECT_EQ(first.weights, second.weights);
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, TrainingOnGpu,
+                         testing::Values(Case{DType::f32, false, 1e-6, 1e-5},
+                                         Case{DType::f32, true, 1e-6, 1e-5},
+                                         Case{DType::bf16, true, 1e-2, 2e-3}),
+                         [](const auto& p) {
+                           return std::string(name(p.param.type)) + (p.param.eight_bit ? "EightBit" : "");
+                         });
+
+}  // namespace
+}  // namespace gorgon
