@@ -50,7 +50,11 @@ class Batches {
 
   void run() {
     if (call_.sequences == 0) return;
-    is_f32_ ? attend_plain<float>(call_, stream_) : attend_plain<bf16>(call_, stream_);
+    if (is_f32_) {
+      attend_plain<float>(call_, stream_);
+    } else if (!attend_tensor(call_, stream_)) {
+      attend_plain<bf16>(call_, stream_);
+    }
     call_.sequences = 0;
     call_.most_tokens = 0;
   }

@@ -46,4 +46,9 @@ struct AttentionLaunch {
 template <typename T>
 void attend_plain(const AttentionLaunch& call, const Stream& stream);
 
+// bf16 on tensor cores; false, with nothing launched, where the head size is not 64, 96, 128 or 256 or an
+// operand is not aligned to 16 bytes. Weights are rounded to bf16; a token's bits depend on its place among
+// the keys.
+bool attend_tensor(const AttentionLaunch& call, const Stream& stream);
+
 }  // namespace gorgon::cuda

@@ -2,6 +2,7 @@
 set(gorgon_cuda_kernels
   attention_cuda.cpp
   attention_kernels.cu
+  attention_tensor_kernels.cu
   convert_kernels.cu
   dequantise_kernels.cu
   embedding_kernels.cu

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
@@ -95,8 +96,11 @@ void BlockRunner::run_block(const std::function<void()>& body) {
     Thread& thread = *threads_[static_cast<size_t>(i)];
     thread.index = at(block, i);
     thread.state = State::ready;
+    thread.open.clear();
+    thread.groups.clear();
     thread.fiber.start(body);
   }
+  warp_values_.resize(static_cast<size_t>((count_ + kWarp - 1) / kWarp));
   std::vector<int> indices(static_cast<size_t>(count_));
   for (;;) {
     order(indices);
@@ -175,6 +179,10 @@ bool BlockRunner::complete_warp_op(int index) {
         complete && other.state == State::at_warp && other.mask == caller.mask && other.op == caller.op;
   }
   if (!complete) return false;
+  auto& values = warp_values_[static_cast<size_t>(base / kWarp)];
+  for (int lane = 0; caller.op == WarpOp::share && lane < lanes; ++lane) {
+    values[static_cast<size_t>(lane)] = threads_[static_cast<size_t>(base + lane)]->value;
+  }
   for (int lane = 0; lane < lanes; ++lane) {
     if (caller.mask >> lane & 1u)
       threads_[static_cast<size_t>(base + lane)]->result = warp_result(base + lane);
@@ -192,6 +200,8 @@ uint64_t BlockRunner::warp_result(int index) const {
   switch (thread.op) {
     case WarpOp::sync:
       return 0;
+    case WarpOp::share:
+      return reinterpret_cast<uint64_t>(warp_values_[static_cast<size_t>(base / kWarp)].data());
     case WarpOp::ballot: {
       uint32_t votes = 0;
       for (int l = 0; l < kWarp && base + l < count_; ++l) {
@@ -218,6 +228,35 @@ uint64_t BlockRunner::warp_result(int index) const {
     return std::bit_cast<uint64_t>(0x7ff8dead7fc0dead);  // undefined on the hardware: NaN in f32 and f64
   }
   return threads_[static_cast<size_t>(base + source)]->value;
+}
+
+void BlockRunner::copy_later(void* to, const void* from, size_t bytes) {
+  threads_[static_cast<size_t>(current_)]->open.push_back({to, from, bytes});
+}
+
+void BlockRunner::commit_copies() {
+  Thread& thread = *threads_[static_cast<size_t>(current_)];
+  thread.groups.push_back(std::move(thread.open));
+  thread.open.clear();
+}
+
+void BlockRunner::finish_copies(size_t pending) {
+  auto& groups = threads_[static_cast<size_t>(current_)]->groups;
+  for (; groups.size() > pending; groups.pop_front()) {
+    for (const auto& copy : groups.front()) {
+      if (copy.from == nullptr) {
+        std::memset(copy.to, 0, copy.bytes);
+      } else {
+        std::memcpy(copy.to, copy.from, copy.bytes);
+      }
+    }
+  }
+}
+
+void misaligned(const std::source_location& where) {
+  // Inside a fiber nothing can be thrown.
+  std::fprintf(stderr, "misaligned address at %s:%u\n", where.file_name(), where.line());
+  std::abort();
 }
 
 void BlockRunner::diverged(const std::string& what) const {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <random>
@@ -24,7 +25,7 @@ struct Extent {
   unsigned x = 1, y = 1, z = 1;
 };
 
-enum class WarpOp { sync, shuffle_xor, shuffle_down, shuffle_up, shuffle_index, ballot };
+enum class WarpOp { sync, share, shuffle_xor, shuffle_down, shuffle_up, shuffle_index, ballot };
 
 // The threads of one block after the other, each a fiber. Barriers and warp operations hold a thread until
 // those it waits for have come. Throws Error(internal) where the hardware would hang or the result be
@@ -42,6 +43,10 @@ class BlockRunner {
   void barrier(const std::source_location& where);
   uint64_t warp(WarpOp op, uint32_t mask, uint64_t value, int argument, const std::source_location& where);
   void* shared() { return shared_.get(); }
+  // Copies of the running thread, in groups, put off until they are waited for. from = nullptr: zeros.
+  void copy_later(void* to, const void* from, size_t bytes);
+  void commit_copies();
+  void finish_copies(size_t pending);  // all groups but the last `pending`
 
   Extent grid, block, block_index, thread_index;  // of the thread that runs
 
@@ -56,6 +61,13 @@ class BlockRunner {
     uint32_t mask = 0;
     uint64_t value = 0, result = 0;
     int argument = 0;
+    struct Copy {
+      void* to;
+      const void* from;
+      size_t bytes;
+    };
+    std::vector<Copy> open;                // not yet in a group
+    std::deque<std::vector<Copy>> groups;  // oldest first
   };
 
   void run_block(const std::function<void()>& body);
@@ -70,9 +82,13 @@ class BlockRunner {
   std::vector<std::unique_ptr<Thread>> threads_;  // kept between launches
   int count_ = 0;                                 // threads of the block
   int current_ = -1;
+  std::vector<std::array<uint64_t, kWarp>> warp_values_;  // WarpOp::share, per warp
   std::unique_ptr<std::byte[]> shared_;
   const char* kernel_ = "";
 };
+
+// An address that the hardware would refuse.
+[[noreturn]] void misaligned(const std::source_location& where);
 
 // The runner that kernels of this host thread run on.
 BlockRunner& runner();

@@ -22,8 +22,9 @@ static void __sanitizer_finish_switch_fiber(void*, const void**, size_t*) {}
 static void __asan_unpoison_memory_region(const volatile void*, size_t) {}
 #endif
 
-// gorgon_switch_stack(save, load): keeps what a call must preserve on the stack that runs, stores its pointer in *save
-// and goes on where the stack `load` left off. swapcontext would ask the kernel for the signal mask every time.
+// gorgon_switch_stack(save, load): keeps what a call must preserve on the stack that runs, stores its pointer
+// in *save and goes on where the stack `load` left off. swapcontext would ask the kernel for the signal mask
+// every time.
 extern "C" void gorgon_switch_stack(void** save, void* load);
 #if defined(__x86_64__)
 asm(R"(

@@ -50,6 +50,14 @@ T exchange(WarpOp op, uint32_t mask, T value, int argument, const std::source_lo
   return value;
 }
 using Where = std::source_location;
+
+// The values of all 32 lanes, by lane.
+template <typename T>
+const T* share(T value, const std::source_location& where) {
+  static_assert(sizeof(T) == sizeof(uint64_t));
+  return reinterpret_cast<const T*>(
+      runner().warp(WarpOp::share, 0xffffffffu, std::bit_cast<uint64_t>(value), 0, where));
+}
 }  // namespace gorgon::emulation
 
 inline void __syncthreads(gorgon::emulation::Where where = gorgon::emulation::Where::current()) {
