@@ -1,5 +1,6 @@
 #include "data/aligned_text.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 
@@ -42,48 +43,74 @@ size_t run_length(std::string_view text, size_t at) {
 
 }  // namespace
 
+const AlignedText::Run& AlignedText::run_of(size_t place) const {
+  const auto behind = std::upper_bound(runs_.begin(), runs_.end(), place,
+                                       [](size_t value, const Run& run) { return value < run.at; });
+  return *(behind - 1);
+}
+
 ByteRange AlignedText::origin(size_t begin, size_t end) const {
   if (!edited_) return {offset_ + static_cast<int64_t>(begin), offset_ + static_cast<int64_t>(end)};
   if (begin == end) return {offset_, offset_};
-  return {origins_[begin].begin, origins_[end - 1].end};
+  const Run& first = run_of(begin);
+  const Run& last = run_of(end - 1);
+  return {first.copied ? first.begin + static_cast<int64_t>(begin - first.at) : first.begin,
+          last.copied ? last.begin + static_cast<int64_t>(end - last.at) : last.end};
 }
 
 AlignedText AlignedText::part(size_t begin, size_t end) const {
   const int64_t offset = begin < end ? origin(begin, begin + 1).begin : offset_;
   AlignedText out(text().substr(begin, end - begin), offset);
-  if (!edited_) return out;
+  if (!edited_ || begin == end) return out;
   out.edited_ = true;
   out.own_ = own_.substr(begin, end - begin);
-  out.origins_.assign(origins_.begin() + static_cast<std::ptrdiff_t>(begin),
-                      origins_.begin() + static_cast<std::ptrdiff_t>(end));
+  for (const Run* run = &run_of(begin); run != runs_.data() + runs_.size() && run->at < end; ++run) {
+    Run cut = *run;
+    if (cut.copied && cut.at < begin) cut.begin += static_cast<int64_t>(begin - cut.at);
+    cut.at = cut.at < begin ? 0 : cut.at - begin;
+    out.runs_.push_back(cut);
+  }
   return out;
 }
 
 void AlignedText::begin_edit() {
   next_.clear();
-  next_origins_.clear();
-  next_.reserve(text().size() + 16);
-  next_origins_.reserve(text().size() + 16);
+  next_runs_.clear();
+  next_.reserve(text().size() + text().size() / 4 + 16);
 }
 
 void AlignedText::keep(size_t begin, size_t end) {
+  if (begin == end) return;
+  if (!edited_) {
+    next_runs_.push_back({next_.size(), offset_ + static_cast<int64_t>(begin), 0, true});
+  } else {
+    for (const Run* run = &run_of(begin); run != runs_.data() + runs_.size() && run->at < end; ++run) {
+      const size_t from = std::max(run->at, begin);
+      Run moved = *run;
+      if (moved.copied) moved.begin += static_cast<int64_t>(from - run->at);
+      moved.at = next_.size() + (from - begin);
+      next_runs_.push_back(moved);
+    }
+  }
   next_ += text().substr(begin, end - begin);
-  for (size_t i = begin; i < end; ++i) next_origins_.push_back(origin(i, i + 1));
 }
 
 void AlignedText::put(std::string_view content, size_t begin, size_t end) {
+  if (content.empty()) return;
   ByteRange range = begin < end ? origin(begin, end) : ByteRange{offset_, offset_};
   if (begin == end && begin < text().size()) range = origin(begin, begin + 1);
   if (begin == end && begin > 0 && begin == text().size()) range.begin = origin(begin - 1, begin).end;
   if (begin == end) range.end = range.begin;
+  next_runs_.push_back({next_.size(), range.begin, range.end, false});
   next_ += content;
-  next_origins_.insert(next_origins_.end(), content.size(), range);
 }
 
 void AlignedText::end_edit() {
   own_.swap(next_);
-  origins_.swap(next_origins_);
+  runs_.swap(next_runs_);
   edited_ = true;
+  next_ = {};
+  next_runs_ = {};
 }
 
 void AlignedText::insert(const std::vector<size_t>& places, std::string_view content) {

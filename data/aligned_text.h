@@ -35,6 +35,15 @@ class AlignedText {
   void normalise(std::string_view form);
 
  private:
+  // Bytes of text() from `at` to the next run's. Copied ones came from one byte each, from `begin` on; the
+  // others all came from [begin, end).
+  struct Run {
+    size_t at;
+    int64_t begin, end;
+    bool copied;
+  };
+
+  const Run& run_of(size_t place) const;
   void begin_edit();
   void keep(size_t begin, size_t end);                           // bytes of text() as they are
   void put(std::string_view content, size_t begin, size_t end);  // content in the place of these bytes
@@ -43,10 +52,10 @@ class AlignedText {
   std::string_view source_;
   int64_t offset_;
   bool edited_ = false;
-  std::string own_;                 // once edited
-  std::vector<ByteRange> origins_;  // of every byte of own_
-  std::string next_;                // under edit
-  std::vector<ByteRange> next_origins_;
+  std::string own_;        // once edited
+  std::vector<Run> runs_;  // of own_, the first at 0
+  std::string next_;       // under edit
+  std::vector<Run> next_runs_;
 };
 
 }  // namespace gorgon

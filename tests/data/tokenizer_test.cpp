@@ -66,8 +66,8 @@ TEST_P(LikeHuggingFace, SameIdsSpansAndText) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tokenizer, LikeHuggingFace,
-                         testing::Values("llama3", "gpt2", "qwen2", "smollm", "zephyr", "joined",
-                                         "metaspace"),
+                         testing::Values("llama3", "gpt2", "qwen2", "smollm", "zephyr", "joined", "metaspace",
+                                         "mistral"),
                          [](const auto& row) { return std::string(row.param); });
 
 TEST(Tokenizer, SpecialTokensOfDirectories) {
