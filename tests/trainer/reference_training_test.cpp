@@ -44,15 +44,16 @@ Sequences sequences_of(const std::vector<Json>& lines, size_t begin, size_t end)
 }
 
 struct Model {
+  explicit Model(DType type = DType::f32) : weights(load_model(GORGON_TEST_MODEL, type, stream)) {}
   Stream stream;
-  ModelWeights weights = load_model(GORGON_TEST_MODEL, DType::f32, stream);
-  Backbone backbone{weights, DType::f32};
+  ModelWeights weights;
+  Backbone backbone{weights, weights.lm_head.type};
 };
 
 // Steps of `batch` sequences in file order.
 std::vector<StepResult> run(const Model& model, const HeadTrainerOptions& options, const std::string& data,
                             size_t batch) {
-  HeadTrainer trainer(options, model.weights.lm_head, DType::f32, model.stream);
+  HeadTrainer trainer(options, model.weights.lm_head, model.weights.lm_head.type, model.stream);
   const std::vector<Json> lines = json_lines(data);
   std::vector<StepResult> results;
   for (int64_t s = 1; s <= options.max_steps; ++s) {
@@ -139,6 +140,22 @@ TEST(ReferenceTraining, EightBitStatesStayWithinOnePercent) {
   const std::vector<StepResult> results = run(model, options, "rows.jsonl", 4);
   // grad_norm is no part of the promise; 5 % keeps it honest
   expect_reference(results, "train_f32.jsonl", 0.01, 0.05);
+}
+
+// The public recipe's settings, one sequence a step: fifty steps with everything in bf16 beside the same in
+// f32.
+TEST(ReferenceTraining, Bf16StaysWithinTwoPercentOverFiftySteps) {
+  HeadTrainerOptions options = plain_options();
+  options.heads = {2, 1};
+  options.lr_multiplier.assign(2, 1.0);
+  options.optimizer.eight_bit = true;
+  options.max_steps = 50;
+  const std::vector<StepResult> exact = run(Model(DType::f32), options, "rows.jsonl", 1);
+  const std::vector<StepResult> stored = run(Model(DType::bf16), options, "rows.jsonl", 1);
+  EXPECT_LT(exact.back().loss, 0.6 * exact.front().loss);  // something was learned
+  for (size_t s = 0; s < exact.size(); ++s) {
+    EXPECT_NEAR(stored[s].loss, exact[s].loss, 0.02 * exact[s].loss) << "step " << s + 1;
+  }
 }
 
 }  // namespace
