@@ -6,6 +6,7 @@ set -euo pipefail
 
 # name, or names in different releases (first one known wins): what it is for
 packages=(
+  "make: runs the two commands of the README"
   "cmake: configures the build"
   "ninja-build: runs the build"
   "g++: the C++20 compiler"
@@ -28,7 +29,7 @@ packages=(
   "unzip: unpacks it"
 )
 if [ "${1:-}" = test ]; then
-  packages+=("clang-format-14: the format check of .ci/run")
+  packages+=("clang-format-14: the format check of .ci/run" "git: lists the files it checks")
 fi
 
 installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'install ok installed'; }

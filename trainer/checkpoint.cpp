@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <stdio.h>  // renameat2
 #include <unistd.h>
 
 #include "data/file.h"
@@ -76,6 +77,15 @@ void write_manifest(const fs::path& directory, const TrainingState& state) {
   write_atomically(directory / kManifest, manifest_text(manifest));
 }
 
+// A directory leaves its name in one step, so that a kill never leaves half a checkpoint under it.
+void remove_checkpoint(const fs::path& checkpoint) {
+  const fs::path leaving = checkpoint.parent_path() / ("." + checkpoint.filename().string() + ".removed");
+  std::error_code error;
+  fs::remove_all(leaving, error);
+  fs::rename(checkpoint, leaving, error);
+  if (!error) fs::remove_all(leaving, error);
+}
+
 // Removes a directory when the scope is left before it was kept.
 class TemporaryDirectory {
  public:
@@ -92,8 +102,14 @@ class TemporaryDirectory {
   TemporaryDirectory(const TemporaryDirectory&) = delete;
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
   const fs::path& path() const { return path_; }
+  // A directory that has the name already changes places with this one and is removed, so that at no moment
+  // there is none. (Where the file system cannot exchange: it leaves first.)
   void keep_as(const fs::path& name) {
     std::error_code error;
+    if (fs::exists(name)) {
+      if (::renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, name.c_str(), RENAME_EXCHANGE) == 0) return;
+      remove_checkpoint(name);
+    }
     fs::rename(path_, name, error);
     if (error) fail(ExitCode::resource, {name.string(), "", "to rename to it", error.message(), ""});
     kept_ = true;
@@ -103,15 +119,6 @@ class TemporaryDirectory {
   fs::path path_;
   bool kept_ = false;
 };
-
-// A directory leaves its name in one step, so that a kill never leaves half a checkpoint under it.
-void remove_checkpoint(const fs::path& checkpoint) {
-  const fs::path leaving = checkpoint.parent_path() / ("." + checkpoint.filename().string() + ".removed");
-  std::error_code error;
-  fs::remove_all(leaving, error);
-  fs::rename(checkpoint, leaving, error);
-  if (!error) fs::remove_all(leaving, error);
-}
 
 void check_file(const fs::path& path, const Json& entry, const JsonOptions& options) {
   const auto bytes = static_cast<uintmax_t>(json_int(entry, "bytes", 0, kMaxInt, options));
@@ -193,7 +200,6 @@ void save_checkpoint(const fs::path& run, const TrainingState& state,
   write_atomically(temporary.path() / kState, to_json(state));
   write_manifest(temporary.path(), state);
   sync_directory(temporary.path());
-  if (fs::exists(run / name)) remove_checkpoint(run / name);  // a damaged one that was passed over
   temporary.keep_as(run / name);
   sync_directory(run);
 }

@@ -227,6 +227,26 @@ TEST(CheckpointFaults, DeathAtEveryCallLeavesAWholeNewestOne) {
   EXPECT_GT(k, 15);  // writes, syncs and renames of four files, the directory, and the prune
 }
 
+// The only checkpoint there is, saved again for the same step: at no call is there none.
+TEST(CheckpointFaults, DeathWhileTheOnlyOneIsReplacedLeavesOne) {
+  int k = 0;
+  for (bool survived = false; !survived; ++k) {
+    const TemporaryDirectory run;
+    save(run.path(), 1);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      io_faults::die_at(k);
+      save(run.path(), 1);
+      ::_exit(0);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    survived = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    EXPECT_EQ(newest(run.path()), std::make_pair(std::string("checkpoint-1"), 0)) << k;
+  }
+  EXPECT_GT(k, 10);
+}
+
 TEST(CheckpointFaults, FullDiskAtEveryCallKeepsThePreviousAndLeavesNoTemporary) {
   int k = 0;
   for (bool failed = true; failed; ++k) {

@@ -58,6 +58,12 @@ int fsync(int /*descriptor*/) {
 int rename(const char* from, const char* to) noexcept {
   return strikes() ? -1 : static_cast<int>(::syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0));
 }
+int renameat2(int from_directory, const char* from, int to_directory, const char* to,
+              unsigned flags) noexcept {
+  return strikes()
+             ? -1
+             : static_cast<int>(::syscall(SYS_renameat2, from_directory, from, to_directory, to, flags));
+}
 int mkdir(const char* path, mode_t mode) noexcept {
   return strikes() ? -1 : static_cast<int>(::syscall(SYS_mkdirat, AT_FDCWD, path, mode));
 }

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "data/safetensors.h"
 #include "tests/data/temporary_directory.h"
 #include "tests/trainer/program.h"
 #include "tests/trainer/tiny_run.h"
@@ -175,6 +176,35 @@ TEST(WrongInputGguf, TruncatedAndHostile) {
     EXPECT_THAT(result.err, HasSubstr("cut.gguf"));
     EXPECT_FALSE(fs::exists(folder.path() / "run"));
   }
+}
+
+// A model whose states overflow: every step is skipped and named, and ten in a row end the run.
+TEST(WrongInputNumbers, TenStepsWithoutFiniteNumbersEndTheRun) {
+  const TemporaryDirectory folder;
+  write_tiny_run(folder.path());
+  const fs::path file = folder.path() / "model/model.safetensors";
+  std::streamoff at = 0;
+  size_t count = 0;
+  {
+    const MappedFile mapped(file, ExitCode::model);
+    const Safetensors model = parse_safetensors(mapped.bytes(), file.string());
+    const auto bytes = model.tensors.at("model.norm.weight").bytes;
+    at = bytes.data() - mapped.bytes().data();
+    count = bytes.size() / sizeof(float);
+  }
+  const std::vector<float> huge(count, 3e38f);
+  std::fstream out(file, std::ios::in | std::ios::out | std::ios::binary);
+  out.seekp(at).write(reinterpret_cast<const char*>(huge.data()),
+                      static_cast<std::streamsize>(count * sizeof(float)));
+  out.close();
+  const ProgramResult result =
+      run_program({"train", (folder.path() / "run.yaml").string(), "--set", "max_steps=50", "--set",
+                   "eval_steps=0", "--set", "save_steps=0"});
+  EXPECT_EQ(result.status, 8) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("step 1 is skipped: head 1 is not finite"));
+  EXPECT_THAT(result.err,
+              HasSubstr("step 10, head 1: expected finite numbers, found 10 steps in a row without"));
+  EXPECT_FALSE(fs::exists(folder.path() / "run" / "medusa_heads.safetensors"));
 }
 
 TEST(WrongInputOutput, ForeignFilesStay) {
