@@ -9,7 +9,9 @@ target_compile_options(gorgon_options INTERFACE
   $<$<COMPILE_LANGUAGE:CUDA>:--fmad=false;--Werror=all-warnings>)
 target_include_directories(gorgon_options INTERFACE ${CMAKE_SOURCE_DIR})
 if(GORGON_SANITIZE)
-  target_compile_options(gorgon_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g1 -O1)
+  target_compile_options(gorgon_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g1 -O1
+    # GCC's own manual: the sanitizers make it warn of values that are set.
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   target_link_options(gorgon_options INTERFACE -fsanitize=address,undefined)
 endif()
 

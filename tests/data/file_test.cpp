@@ -3,8 +3,8 @@
 #include <csignal>
 #include <fstream>
 
-#include <gtest/gtest.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
