@@ -16,7 +16,8 @@ LrScheduler scheduler(const std::string& name) {
 }
 
 TEST(LrSchedule, AgreesWithHuggingFace) {
-  for (const auto& golden : optimizer_golden()["schedules"]) {
+  const auto goldens = optimizer_golden();  // a range-for would not keep it alive
+  for (const auto& golden : goldens["schedules"]) {
     LrOptions options;
     options.scheduler = scheduler(golden["name"]);
     options.learning_rate = 2.0;
