@@ -22,7 +22,8 @@ struct GemmOptions {
 void gemm(ConstView a, ConstView b, View c, const GemmOptions& options, const Stream& stream);
 
 // y [M, rows] = x [M, columns] * weight^T, or y += (f32 only). x is f32 or bf16; y f32 or bf16.
-// Weights of another type, blocks among them, are turned into x's type on the way, some rows at a time.
+// Weights of another type, blocks among them, are turned into x's type on the way, some rows at a time; on a
+// CPU blocks are multiplied as they are (block_linear.h), in f32 always and in bf16 for few rows.
 void linear(ConstView x, const WeightMatrix& weight, View y, Write write, const Stream& stream);
 
 // Backends of gemm(): checked arguments, no dimension is zero.

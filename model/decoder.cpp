@@ -86,7 +86,8 @@ void Decoder::prefill(Slot& slot) {
                           "shorten or remove it"});
   }
   slot.text = slot.request.prompt;
-  const int64_t room = std::min(context_length, n + options_.max_new_tokens) + kMaxTreeNodes;
+  const int64_t drafted = options_.tree.nodes() + (options_.lookup ? options_.lookup_options.max_tokens : 0);
+  const int64_t room = std::min(context_length, n + options_.max_new_tokens) + drafted;
   slot.cache = std::make_unique<KvCache>(backbone_.config(), backbone_.compute(), room, stream_.device());
   BackboneContext context;
   context.positions.resize(static_cast<size_t>(n));

@@ -4,7 +4,6 @@
 #include <memory>
 
 #include "data/safetensors.h"
-#include "kernels/convert.h"
 #include "kernels/dequantise.h"
 #include "kernels/error.h"
 #include "kernels/gemm.h"
@@ -99,12 +98,12 @@ class DraftHeadsReader {
   WeightMatrix frozen_linear() {
     if (heads_.vocab_ids_.empty()) return lm_head_;
     if (!kept_rows_.empty()) return kept_rows_;
-    require(!is_block_quantised(lm_head_.type), "DraftHeads", "rows of a quantised lm_head");
     const auto rows = std::ssize(heads_.vocab_ids_);
-    Tensor kept(lm_head_.type, {rows, lm_head_.columns}, stream_.device());
-    const Tensor index = Tensor::of(heads_.vocab_ids_, {rows}, stream_.device());
-    gather_rows(lm_head_.view(), index.view(), kept.view(), stream_);
-    kept_rows_ = {lm_head_.type, rows, lm_head_.columns, std::make_shared<const Tensor>(std::move(kept))};
+    Tensor kept(heads_.compute_, {rows, lm_head_.columns}, stream_.device());
+    for (int64_t i = 0; i < rows; ++i) {
+      dequantise(lm_head_, heads_.vocab_ids_[static_cast<size_t>(i)], kept.view().rows(i, i + 1), stream_);
+    }
+    kept_rows_ = {heads_.compute_, rows, lm_head_.columns, std::make_shared<const Tensor>(std::move(kept))};
     return kept_rows_;
   }
 

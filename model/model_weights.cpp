@@ -45,13 +45,17 @@ void convert_rows(const Part& part, int64_t columns, int64_t begin, int64_t end,
   const TensorEntry& entry = part.tensor->entry;
   const auto source_row = static_cast<size_t>(bytes_of(entry.type, columns));
   const auto out_row = static_cast<size_t>(bytes_of(type, columns));
+  const bool as_stored = is_block_quantised(type);  // copied; decoded only to be checked
+  std::vector<float> decoded(as_stored ? static_cast<size_t>(columns) : 0);
   for (int64_t r = begin; r < end; ++r) {
     const int64_t to = part.head_dim > 0 ? rotary_row(r, part.head_dim) : r;
     std::byte* row = out + static_cast<size_t>(to) * out_row;
-    dequantise_elements(entry.type, entry.bytes.data() + static_cast<size_t>(r) * source_row, columns, type,
-                        row);
-    const int64_t bad = type == DType::f32 ? first_not_finite<uint32_t>(row, columns, 0x7f800000u)
-                                           : first_not_finite<uint16_t>(row, columns, 0x7f80u);
+    const std::byte* source = entry.bytes.data() + static_cast<size_t>(r) * source_row;
+    if (as_stored) std::copy_n(source, source_row, row);
+    void* values = as_stored ? static_cast<void*>(decoded.data()) : row;
+    dequantise_elements(entry.type, source, columns, as_stored ? DType::f32 : type, values);
+    const int64_t bad = type == DType::bf16 ? first_not_finite<uint16_t>(values, columns, 0x7f80u)
+                                            : first_not_finite<uint32_t>(values, columns, 0x7f800000u);
     if (bad >= 0) {
       fail(ExitCode::model, {part.tensor->file, part.name, "finite weights",
                              "NaN or infinity at [" + std::to_string(r) + ", " + std::to_string(bad) + "]",
@@ -65,21 +69,28 @@ void convert_rows(const Part& part, int64_t columns, int64_t begin, int64_t end,
 // only one layer in host memory.
 class Importer {
  public:
-  Importer(const ModelFiles& files, DType compute, const Stream& stream)
-      : files_(files), compute_(compute), stream_(stream) {}
+  Importer(const ModelFiles& files, DType compute, WeightStorage storage, const Stream& stream)
+      : files_(files), compute_(compute), storage_(storage), stream_(stream) {}
 
   Part part(const std::string& name, int64_t rows, int64_t head_dim = 0) const {
     return {&files_.tensors.at(name), name, rows, head_dim};
   }
 
   WeightMatrix matrix(const std::vector<Part>& parts, int64_t columns) {
-    WeightMatrix result{.type = compute_, .rows = 0, .columns = columns, .storage = nullptr};
+    return matrix(parts, columns, storage_);
+  }
+
+  WeightMatrix matrix(const std::vector<Part>& parts, int64_t columns, WeightStorage how) {
+    const DType type = how == WeightStorage::as_stored ? common_block_type(parts) : compute_;
+    WeightMatrix result{.type = type, .rows = 0, .columns = columns, .storage = nullptr};
     for (const Part& p : parts) result.rows += p.rows;
-    auto storage = std::make_shared<Tensor>(compute_, Shape{result.rows, columns});
+    auto storage = is_block_quantised(type)
+                       ? std::make_shared<Tensor>(DType::u8, Shape{bytes_of(type, result.rows * columns)})
+                       : std::make_shared<Tensor>(type, Shape{result.rows, columns});
     std::byte* out = storage->data();
     for (const Part& p : parts) {
-      add_jobs(p, columns, compute_, out);
-      out += bytes_of(compute_, p.rows * columns);
+      add_jobs(p, columns, type, out);
+      out += bytes_of(type, p.rows * columns);
     }
     result.storage = std::move(storage);
     return result;
@@ -115,6 +126,14 @@ class Importer {
   }
 
  private:
+  // The block type that all parts share; compute's where there is none.
+  DType common_block_type(const std::vector<Part>& parts) const {
+    const DType first = parts.front().tensor->entry.type;
+    const bool same =
+        std::all_of(parts.begin(), parts.end(), [&](const Part& p) { return p.tensor->entry.type == first; });
+    return same && is_block_quantised(first) ? first : compute_;
+  }
+
   void add_jobs(const Part& p, int64_t columns, DType type, std::byte* out) {
     add_sum(p.name, *p.tensor);
     const int64_t rows_per_job = std::max<int64_t>(1, kElementsPerJob / columns);
@@ -138,6 +157,7 @@ class Importer {
 
   const ModelFiles& files_;
   DType compute_;
+  WeightStorage storage_;
   const Stream& stream_;
   std::vector<std::function<void()>> jobs_;
   std::map<std::string, std::string> sums_;  // a line for each tensor
@@ -205,24 +225,27 @@ ModelFiles open_model(const std::filesystem::path& path) {
 
 }  // namespace
 
-ModelWeights load_model(const std::filesystem::path& path, DType compute, const Stream& stream) {
+ModelWeights load_model(const std::filesystem::path& path, DType compute, const Stream& stream,
+                        WeightStorage storage) {
   require(compute == DType::f32 || compute == DType::bf16, "load_model", "compute is neither f32 nor bf16");
   const ModelFiles files = open_model(path);
   check_tensors(files);
   const ModelConfig& c = files.config;
-  Importer importer(files, compute, stream);
+  Importer importer(files, compute, storage, stream);
   ModelWeights weights;
   weights.config = c;
   weights.token_embedding =
-      importer.matrix({importer.part(std::string(files.names.token_embedding), c.vocab_size)}, c.hidden_size);
+      importer.matrix({importer.part(std::string(files.names.token_embedding), c.vocab_size)}, c.hidden_size,
+                      WeightStorage::converted);
   weights.final_norm = importer.vector(std::string(files.names.final_norm), c.hidden_size);
   importer.run();
   importer.move(weights.token_embedding);
   importer.move(weights.final_norm);
   weights.lm_head = weights.token_embedding;
-  if (!c.tie_word_embeddings) {
+  if (!c.tie_word_embeddings || storage == WeightStorage::as_stored) {
+    const auto& lm_head_name = c.tie_word_embeddings ? files.names.token_embedding : files.names.lm_head;
     weights.lm_head =
-        importer.matrix({importer.part(std::string(files.names.lm_head), c.vocab_size)}, c.hidden_size);
+        importer.matrix({importer.part(std::string(lm_head_name), c.vocab_size)}, c.hidden_size);
     importer.run();
     importer.move(weights.lm_head);
   }

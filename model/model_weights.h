@@ -33,7 +33,12 @@ struct ModelWeights {
 // an index). Matrices become `compute` (f32 or bf16); the Q/K rows of GGUF's Llama are put back in Hugging
 // Face's order, so that rotary embedding always pairs element i with i + head_dim / 2. Every tensor is
 // checked (missing, shape, NaN) before the first is used. Throws Error(model).
-ModelWeights load_model(const std::filesystem::path& path, DType compute, const Stream& stream);
+//
+// WeightStorage::as_stored keeps matrices of GGUF blocks as they are (all but the embedding table; parts of
+// one matrix that differ in type are converted): a step of decoding then reads 4 to 8 bits a weight.
+enum class WeightStorage { converted, as_stored };
+ModelWeights load_model(const std::filesystem::path& path, DType compute, const Stream& stream,
+                        WeightStorage storage = WeightStorage::converted);
 
 // config only, without reading weights (for `plan`, checks before a run).
 ModelConfig load_model_config(const std::filesystem::path& path);

@@ -16,7 +16,8 @@ int export_command(const ExportArguments& arguments, Console& console) {
          {arguments.heads.string(), "", "a run directory or a checkpoint", "an export", ""});
   }
   const Stream stream(parse_device(found.config.device));
-  const ModelWeights weights = load_same_model(found, found.config.compute(), stream);
+  const ModelWeights weights =
+      load_same_model(found, found.config.compute(), WeightStorage::converted, stream);
   const ExportReport report = export_hf(found, weights, arguments.output, stream);
   fmt::print("wrote {} ({} heads, {} layers); reloaded, logits equal the run's to {:.1e}\n",
              arguments.output.string(), report.heads, report.layers, report.largest_difference);

@@ -19,6 +19,7 @@ struct Arguments {
   TrainArguments train;
   EvalArguments eval;
   TreeArguments tree;
+  DistillArguments distill;
   ExportArguments exported;
   GenerateArguments generate;
   std::function<int(Console&)> run;
@@ -132,6 +133,26 @@ void add_tree(CLI::App& app, Arguments& arguments) {
   });
 }
 
+void add_distill(CLI::App& app, Arguments& arguments) {
+  DistillArguments& a = arguments.distill;
+  CLI::App* command = add_command(
+      app, "distill", "Let the frozen model answer the prompts itself: what heads should learn from",
+      "Example:\n  gorgon distill configs/quickstart.yaml --output runs/quickstart-data/own.jsonl");
+  command->add_option("CONFIG", a.config, "YAML file: model_path and train_dataset_path")->required();
+  command->add_option("--set", a.overrides, kSetHelp)->allow_extra_args(false);
+  command->add_option("--output", a.output, "JSONL file to write; a killed run goes on")->required();
+  command->add_option("--max-new-tokens", a.max_new_tokens, "cap of an answer")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--temperature", a.temperature, "0 = greedy")->check(CLI::Range(0.0, 100.0));
+  command->add_option("--top-p", a.top_p, "draw from the most probable tokens up to this much probability")
+      ->check(CLI::Range(0.01, 1.0));
+  command->add_option("--seed", a.seed, "of the draws at a temperature");
+  command->callback([&arguments] {
+    arguments.run = [&arguments](Console& console) { return distill_command(arguments.distill, console); };
+  });
+}
+
 void add_export(CLI::App& app, Arguments& arguments) {
   ExportArguments& a = arguments.exported;
   CLI::App* command = add_command(
@@ -211,6 +232,7 @@ int run_command_line(int argc, const char* const* argv) {
   add_train(app, arguments);
   add_eval(app, arguments);
   add_tree(app, arguments);
+  add_distill(app, arguments);
   add_export(app, arguments);
   add_generate(app, arguments);
   add_keys(app, arguments);

@@ -47,6 +47,16 @@ struct EvalArguments {
 };
 int eval_command(const EvalArguments& arguments, Console& console);
 
+struct DistillArguments {
+  std::filesystem::path config;  // its model answers the prompts of its train_dataset_path
+  std::vector<std::string> overrides;
+  std::filesystem::path output;
+  int64_t max_new_tokens = 256;
+  double temperature = 0, top_p = 1;
+  uint64_t seed = 0;
+};
+int distill_command(const DistillArguments& arguments, Console& console);
+
 struct TreeArguments {
   std::filesystem::path heads;    // a run directory, a checkpoint or an export
   std::vector<std::string> data;  // JSONL: paths or globs

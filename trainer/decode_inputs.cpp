@@ -32,7 +32,7 @@ DecodeInputs::DecodeInputs(const std::filesystem::path& path, const std::filesys
     : found(find(path, model, console)),
       compute(decode_type(dtype, found.config)),
       stream(parse_device(found.config.device)),
-      weights(load_same_model(found, compute, stream)),
+      weights(load_same_model(found, compute, WeightStorage::as_stored, stream)),
       text(found.config.model_path),
       backbone(weights, compute),
       heads(DraftHeads::load(found.file, weights.lm_head, compute, stream)) {}

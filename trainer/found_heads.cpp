@@ -56,9 +56,10 @@ FoundHeads find_heads(const fs::path& path, Console& console) {
   return heads_of_checkpoint(newest);
 }
 
-ModelWeights load_same_model(const FoundHeads& found, DType compute, const Stream& stream) {
+ModelWeights load_same_model(const FoundHeads& found, DType compute, WeightStorage storage,
+                             const Stream& stream) {
   check_model_path(found.config.model_path);
-  ModelWeights weights = load_model(found.config.model_path, compute, stream);
+  ModelWeights weights = load_model(found.config.model_path, compute, stream, storage);
   const MappedFile file(found.file, ExitCode::checkpoint);
   const auto metadata = parse_safetensors(file.bytes(), found.file.string(), ExitCode::checkpoint).metadata;
   const auto trained_for = metadata.find("model_fingerprint");

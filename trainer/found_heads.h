@@ -29,7 +29,8 @@ FoundHeads find_heads(const std::filesystem::path& path, Console& console);
 
 // The model that `config` names, in `compute`. Error(checkpoint) when the heads say that they were trained
 // for another one.
-ModelWeights load_same_model(const FoundHeads& found, DType compute, const Stream& stream);
+ModelWeights load_same_model(const FoundHeads& found, DType compute, WeightStorage storage,
+                             const Stream& stream);
 
 // The tree to decode with: `given`, else tree.json beside the heads, else the chain of all heads.
 DraftTree find_tree(const FoundHeads& found, const std::filesystem::path& given, int num_heads);

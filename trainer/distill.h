@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "model/backbone.h"
+#include "model/decoder.h"
+#include "trainer/prompts.h"
+#include "trainer/stop_signal.h"
+
+namespace gorgon {
+
+struct DistillOptions {
+  DecoderOptions decoder;
+  int64_t batch = 16;    // prompts at a time
+  std::string identity;  // of everything that the answers depend on; a resumed file must have the same
+};
+
+// One row of the result: {"id", "messages" (of a conversation: the prompt's and the answer), "input_ids",
+// "labels" (-100 before the answer), "finish": "stop" or "length"}, with its newline.
+std::string distilled_row(int64_t id, const Prompt& prompt, const Answer& answer, const Tokenizer& tokenizer);
+
+enum class DistillOutcome { complete, was_complete, stopped };
+
+// Lets the backbone answer all prompts and writes one row for each, in their order, to OUTPUT.partial, which
+// becomes OUTPUT when all are there. A killed run goes on behind the last whole row; OUTPUT.distill.json says
+// what the rows are made from. Greedy in f32 the file's bytes depend neither on kills nor on the batch.
+// Throws Error(config) when OUTPUT is there and was made from something else.
+DistillOutcome distill(const Backbone& backbone, const std::vector<Prompt>& prompts,
+                       const Tokenizer& tokenizer, const DistillOptions& options,
+                       const std::filesystem::path& output, const Stream& stream, const StopSignal* stop,
+                       const std::function<void(int64_t done)>& progress);
+
+}  // namespace gorgon
