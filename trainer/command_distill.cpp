@@ -35,7 +35,8 @@ int distill_command(const DistillArguments& arguments, Console& console) {
       load_model(config.model_path, config.compute(), stream, WeightStorage::as_stored);
   const TextModel text(config.model_path);
   const PromptSet set = read_prompts(config.train_dataset_path, text, weights.config.vocab_size,
-                                     weights.config.max_position_embeddings - arguments.max_new_tokens);
+                                     weights.config.max_position_embeddings - 1);
+  require_prompts(set, config.train_dataset_path.front());
   if (!set.left_out.empty()) console.warn(describe_left_out(set));
 
   DistillOptions options;

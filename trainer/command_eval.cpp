@@ -19,8 +19,9 @@ using OrderedJson = nlohmann::ordered_json;
 
 std::vector<double> loss_weights(const LossOptions& loss, int heads) {
   std::vector<double> weights;
-  double weight = loss.heads_coefficient;
-  for (int k = 0; k < heads; ++k) weights.push_back(weight *= loss.decay_coefficient);
+  double decay = 1;
+  for (int k = 0; k < heads; ++k)
+    weights.push_back(loss.heads_coefficient * (decay *= loss.decay_coefficient));
   return weights;
 }
 
@@ -31,8 +32,7 @@ std::vector<HeadSums> label_sums(const DecodeInputs& inputs, const EvalArguments
   const PreparedDataset prepared = prepare(prepare_options(config, arguments.data), inputs.text.tokenizer,
                                            inputs.text.chat_template(), inputs.stream.threads());
   check_token_range(prepared.dataset, inputs.weights.config.vocab_size, arguments.data.front());
-  return evaluate_labels(inputs, prepared.dataset, config.per_device_eval_batch_size, arguments.limit,
-                         console);
+  return evaluate_labels(inputs, prepared.dataset, arguments.limit, console);
 }
 
 DecodeEvaluationOptions decode_options(const DecodeInputs& inputs, const EvalArguments& arguments) {
@@ -98,14 +98,18 @@ int eval_command(const EvalArguments& arguments, Console& console) {
   const std::vector<double> weights = loss_weights(inputs.found.config.loss, heads);
   fmt::print("against the labels of {}\n{}", fmt::join(arguments.data, " "), heads_table(labels, {}));
 
-  const PromptSet set =
-      read_split(inputs, arguments.data, Split::test, arguments.limit, arguments.max_new_tokens, console);
+  OrderedJson json = heads_json(labels, {}, weights);
+  const PromptSet set = read_split(inputs, arguments.data, Split::test, arguments.limit, console);
   const DecodeEvaluationOptions options = decode_options(inputs, arguments);
-  const DecodeEvaluation evaluation = decode(inputs, set, options, console);
-  fmt::print("{}", decode_table(evaluation));
+  DecodeEvaluation evaluation;
+  if (set.prompts.empty()) {
+    console.warn("no prompts to decode: only the labels were looked at");
+  } else {
+    evaluation = decode(inputs, set, options, console);
+    fmt::print("{}", decode_table(evaluation));
+    json.update(decode_json(evaluation, weights));
+  }
   if (!arguments.output.empty()) {
-    OrderedJson json = decode_json(evaluation, weights);
-    json["data_labels"] = heads_json(labels, {}, weights);
     add_origin(json, inputs, arguments, set, options.tree);
     write_atomically(arguments.output,
                      json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n");

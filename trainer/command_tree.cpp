@@ -52,8 +52,8 @@ std::string comparison(const std::string& what, const DraftTree& tree, const std
 int tree_command(const TreeArguments& arguments, Console& console) {
   const DecodeInputs inputs(arguments.heads, arguments.model, arguments.dtype, console);
   const int heads = inputs.heads.count();
-  const PromptSet set = read_split(inputs, arguments.data, Split::calibration, arguments.limit,
-                                   arguments.max_new_tokens, console);
+  const PromptSet set = read_split(inputs, arguments.data, Split::calibration, arguments.limit, console);
+  require_prompts(set, arguments.data.front());
   if (set.prompts.size() < 100) {
     console.warn(fmt::format("{} prompts are few to choose a tree by; 300 are better", set.prompts.size()));
   }

@@ -38,9 +38,9 @@ DecodeInputs::DecodeInputs(const std::filesystem::path& path, const std::filesys
       heads(DraftHeads::load(found.file, weights.lm_head, compute, stream)) {}
 
 PromptSet read_split(const DecodeInputs& inputs, const std::vector<std::string>& data, Split split,
-                     int64_t limit, int64_t room, Console& console) {
+                     int64_t limit, Console& console) {
   const ModelConfig& model = inputs.weights.config;
-  PromptSet set = read_prompts(data, inputs.text, model.vocab_size, model.max_position_embeddings - room);
+  PromptSet set = read_prompts(data, inputs.text, model.vocab_size, model.max_position_embeddings - 1);
   if (!set.left_out.empty()) console.warn(describe_left_out(set));
   if (trained_on(inputs.found.config, set)) {
     const size_t all = set.prompts.size();
@@ -49,10 +49,6 @@ PromptSet read_split(const DecodeInputs& inputs, const std::vector<std::string>&
         fmt::format("the heads were trained on this file: takes the {} prompts of {} kept for {}; better "
                     "give a file that they have not seen",
                     set.prompts.size(), all, split == Split::test ? "tests" : "calibration"));
-    if (set.prompts.empty()) {
-      fail(ExitCode::data,
-           {data.front(), "", "prompts of the split", "none of " + std::to_string(all), "give more"});
-    }
   }
   if (limit >= 0 && std::ssize(set.prompts) > limit) set.prompts.resize(static_cast<size_t>(limit));
   return set;

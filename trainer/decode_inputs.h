@@ -26,9 +26,8 @@ struct DecodeInputs {
 };
 
 // The prompts of `data` that are for `split`: all of them, or, where `data` is what the run was trained on,
-// the split's share of them. Says which. At most `limit` (-1 = all), with `room` tokens of the context left
-// free.
+// the split's share of them. Says which. At most `limit` (-1 = all); there may be none.
 PromptSet read_split(const DecodeInputs& inputs, const std::vector<std::string>& data, Split split,
-                     int64_t limit, int64_t room, Console& console);
+                     int64_t limit, Console& console);
 
 }  // namespace gorgon

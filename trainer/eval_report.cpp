@@ -109,7 +109,8 @@ OrderedJson heads_json(const std::vector<HeadSums>& heads, const std::vector<dou
 }
 
 OrderedJson decode_json(const DecodeEvaluation& evaluation, const std::vector<double>& loss_weights) {
-  OrderedJson json = heads_json(evaluation.heads, evaluation.prefix, loss_weights);
+  OrderedJson json;
+  json["own_answers"] = heads_json(evaluation.heads, evaluation.prefix, loss_weights);
   const DraftResult& main = main_result(evaluation);
   json["chain_tau"] = evaluation.chain_tau;
   json["tree_tau"] = {{"independent", evaluation.independent_tau},

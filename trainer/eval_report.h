@@ -11,9 +11,10 @@ namespace gorgon {
 
 // What `eval` prints and writes of the decoding of a set of prompts.
 
-// Keys loss, heads, chain_tau, tree_tau, plain, medusa, lookup, both, speedup, overhead, prompts, tokens,
-// exact_match, divergences, batches, verdict; drafts that were not decoded are left out. loss_weights[k]: the
-// coefficient of head k's cross-entropy in the loss.
+// Keys own_answers {loss, heads} (the labels being what the model itself answers), chain_tau, tree_tau,
+// plain, medusa, lookup, both, speedup, overhead, prompts, tokens, exact_match, divergences, batches,
+// verdict; drafts that were not decoded are left out. loss_weights[k]: the coefficient of head k's
+// cross-entropy in the loss.
 nlohmann::ordered_json decode_json(const DecodeEvaluation& evaluation,
                                    const std::vector<double>& loss_weights);
 

@@ -5,7 +5,10 @@
 
 #include "kernels/convert.h"
 #include "kernels/thread_pool.h"
+#include "trainer/evaluation.h"
+#include "trainer/heads_file.h"
 #include "trainer/state_source.h"
+#include "trainer/training_run.h"
 
 namespace gorgon {
 namespace {
@@ -32,13 +35,33 @@ void add_chunk(const DecodeInputs& inputs, const StateRows& rows, int k, int64_t
   for (const SeenToken& token : seen) add_token(token, sums);
 }
 
-}  // namespace
+// The trainer's own way: the same ops on the same types.
+std::vector<HeadSums> sums_of_trainer(const DecodeInputs& inputs, const Dataset& dataset, int64_t limit,
+                                      Progress& progress) {
+  const RunConfig& config = inputs.found.config;
+  // Any plain [V, H] will do as the start of Linears that are loaded over it; lm_head may be blocks.
+  HeadTrainer trainer(head_trainer_options(config, 1), inputs.weights.token_embedding, inputs.compute,
+                      inputs.stream);
+  load_heads(inputs.found.file, trainer.heads());
+  const EvaluationOptions options{config.heads.num_heads, config.per_device_eval_batch_size, limit,
+                                  config.loss};
+  const Evaluation evaluation = evaluate_dataset(trainer, inputs.backbone, dataset, options, inputs.stream,
+                                                 [&](int64_t done, int64_t) { progress.update(done, ""); });
+  std::vector<HeadSums> sums;
+  for (const HeadMetrics& head : evaluation.heads) {
+    HeadSums& sum = sums.emplace_back();
+    sum.cross_entropy = head.cross_entropy;
+    sum.inside = sum.count = head.targets;
+    std::copy_n(head.top, sum.top.size(), sum.top.begin());
+  }
+  return sums;
+}
 
-std::vector<HeadSums> evaluate_labels(const DecodeInputs& inputs, const Dataset& dataset, int64_t batch,
-                                      int64_t limit, Console& console) {
-  const int64_t total = limit < 0 ? dataset.sequences() : std::min(limit, dataset.sequences());
+// Heads in any form and type.
+std::vector<HeadSums> sums_of_drafts(const DecodeInputs& inputs, const Dataset& dataset, int64_t total,
+                                     Progress& progress) {
+  const int64_t batch = inputs.found.config.per_device_eval_batch_size;
   std::vector<HeadSums> sums(static_cast<size_t>(inputs.heads.count()));
-  Progress progress(console, "labels", total);
   for (int64_t first = 0; first < total; first += batch) {
     std::vector<int64_t> which(static_cast<size_t>(std::min(batch, total - first)));
     std::iota(which.begin(), which.end(), first);
@@ -53,6 +76,17 @@ std::vector<HeadSums> evaluate_labels(const DecodeInputs& inputs, const Dataset&
     progress.update(first + std::ssize(which), "");
   }
   return sums;
+}
+
+}  // namespace
+
+std::vector<HeadSums> evaluate_labels(const DecodeInputs& inputs, const Dataset& dataset, int64_t limit,
+                                      Console& console) {
+  const int64_t total = limit < 0 ? dataset.sequences() : std::min(limit, dataset.sequences());
+  Progress progress(console, "labels", total);
+  const bool as_trained = !inputs.found.is_export && inputs.compute == inputs.found.config.compute();
+  return as_trained ? sums_of_trainer(inputs, dataset, total, progress)
+                    : sums_of_drafts(inputs, dataset, total, progress);
 }
 
 }  // namespace gorgon

@@ -9,9 +9,10 @@
 
 namespace gorgon {
 
-// Loss and hits of every head against a data set's own labels, `batch` sequences at a time, over at most
-// `limit` sequences (-1 = all).
-std::vector<HeadSums> evaluate_labels(const DecodeInputs& inputs, const Dataset& dataset, int64_t batch,
-                                      int64_t limit, Console& console);
+// Loss and hits of every head against a data set's own labels, over at most `limit` sequences (-1 = all). For
+// a run's heads in the run's own type these are the numbers of its own evaluation, to the bit where the
+// model's weights are plain.
+std::vector<HeadSums> evaluate_labels(const DecodeInputs& inputs, const Dataset& dataset, int64_t limit,
+                                      Console& console);
 
 }  // namespace gorgon

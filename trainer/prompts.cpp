@@ -86,12 +86,14 @@ PromptSet read_prompts(const std::vector<std::string>& files, const TextModel& t
     }
   }
   set.sha256 = lines.sha256();
-  if (set.prompts.empty()) {
-    fail(ExitCode::data, {files.empty() ? "" : files.front(), "", "prompts to answer",
-                          set.left_out.empty() ? "no rows" : describe_left_out(set),
-                          "give rows of messages, or of input_ids and labels"});
-  }
   return set;
+}
+
+void require_prompts(const PromptSet& set, const std::string& file) {
+  if (!set.prompts.empty()) return;
+  fail(ExitCode::data,
+       {file, "", "prompts to answer", set.left_out.empty() ? "no rows" : describe_left_out(set),
+        "give rows of messages, or of input_ids and labels"});
 }
 
 std::string describe_left_out(const PromptSet& set) {

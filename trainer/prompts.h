@@ -26,10 +26,11 @@ struct PromptSet {
 
 // Prompts of JSONL files. A conversation's prompt ends before its last assistant turn (or at its end, where a
 // user speaks last) with the header of the answer; tokens' before their first label. Rows without a prompt,
-// of text, and those longer than `max_tokens` are left out and counted. Throws Error(data) when none is left.
+// of text, and those longer than `max_tokens` are left out and counted. There may be none left.
 PromptSet read_prompts(const std::vector<std::string>& files, const TextModel& text, int64_t vocabulary,
                        int64_t max_tokens);
-std::string describe_left_out(const PromptSet& set);  // "3 rows left out: ..." or ""
+void require_prompts(const PromptSet& set, const std::string& file);  // Error(data) where there is none
+std::string describe_left_out(const PromptSet& set);                  // "3 rows left out: ..." or ""
 
 // Where an answer ends: the tokenizer's end of sequence, and the token by which the chat template ends a
 // turn.

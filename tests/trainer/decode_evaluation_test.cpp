@@ -79,7 +79,7 @@ TEST_F(DecodeEvaluationTest, HeadsAreCountedWhereTheAnswerGoesOn) {
 TEST_F(DecodeEvaluationTest, ReportHasItsKeys) {
   const auto json = decode_json(evaluate(), {0.1, 0.1});
   for (const char* key :
-       {"loss", "heads", "chain_tau", "tree_tau", "plain", "medusa", "lookup", "both", "speedup", "overhead",
+       {"own_answers", "chain_tau", "tree_tau", "plain", "medusa", "lookup", "both", "speedup", "overhead",
         "prompts", "tokens", "exact_match", "divergences", "batches", "verdict"}) {
     EXPECT_TRUE(json.contains(key)) << key;
   }

@@ -5,9 +5,9 @@
 #include "data/file.h"
 #include "data/json.h"
 #include "kernels/error.h"
+#include "tests/data/temporary_directory.h"
 #include "tests/model/temporary_heads.h"
 #include "tests/model/tiny_model.h"
-#include "tests/trainer/temporary_directory.h"
 
 namespace gorgon {
 namespace {

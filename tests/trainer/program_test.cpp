@@ -42,7 +42,8 @@ TEST(Program, EveryHelpEndsWithAnExampleThatWorks) {
       {"runs/quickstart", (folder.path() / "run").string()},
       {"runs/quickstart-data/eval.jsonl", (folder.path() / "eval.jsonl").string()},
       {"output_dir=runs/lr2e-3", "output_dir=" + (folder.path() / "run").string()}};
-  for (const std::string command : {"", "prepare", "train", "eval", "keys"}) {
+  for (const std::string command :
+       {"", "prepare", "train", "eval", "tree", "distill", "export", "generate", "keys"}) {
     std::vector<std::string> arguments{"--help"};
     if (!command.empty()) arguments.insert(arguments.begin(), command);
     const ProgramResult help = run_program(arguments);
@@ -107,8 +108,9 @@ TEST(Program, EvalAgreesWithTheRunsOwnEvaluation) {
   for (std::string line; std::getline(metrics, line);) last = json::parse(line);
   const std::string output = (folder.path() / "eval.json").string();
   for (const char* where : {"run", "run/checkpoint-8"}) {
-    const ProgramResult result = run_program({"eval", (folder.path() / where).string(), "--data",
-                                              (folder.path() / "eval.jsonl").string(), "--output", output});
+    const ProgramResult result =
+        run_program({"eval", (folder.path() / where).string(), "--data",
+                     (folder.path() / "eval.jsonl").string(), "--output", output, "--max-new-tokens", "4"});
     ASSERT_EQ(result.status, 0) << result.err;
     const json report = json::parse(file_text(output));
     EXPECT_EQ(report["loss"], last["eval_loss"]);

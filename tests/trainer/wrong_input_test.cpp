@@ -225,7 +225,7 @@ TEST(WrongInputEval, SaysWhatIsMissing) {
   const std::string data = (folder.path() / "eval.jsonl").string();
   ProgramResult result = run_program({"eval", (folder.path() / "nothing").string(), "--data", data});
   EXPECT_EQ(result.status, 5);
-  EXPECT_THAT(result.err, HasSubstr("a run directory or a checkpoint"));
+  EXPECT_THAT(result.err, HasSubstr("a run directory, a checkpoint or an export"));
   ASSERT_EQ(run_program({"train", (folder.path() / "run.yaml").string(), "--set", "max_steps=1"}).status, 0);
   fs::copy(folder.path() / "model", folder.path() / "other", fs::copy_options::recursive);
   std::fstream weights(folder.path() / "other/model.safetensors",
