@@ -34,7 +34,7 @@ class AnswerPrinter {
  private:
   void put(std::span<const int32_t> tokens, bool accepted) {
     if (tokens.empty()) return;
-    pending_ += tokenizer_.decode(tokens, true);
+    pending_ += answer_text(tokenizer_, tokens);
     const size_t whole = complete_utf8(pending_);
     if (whole == 0) return;
     if (colour_ && accepted) std::fputs(kAccepted, stdout);
@@ -96,7 +96,7 @@ std::string answer_prompt(const Session& session, const Prompt& prompt) {
                speed_line("medusa", answer), speedup,
                alone.tokens == answer.tokens ? "the same tokens" : "other tokens");
   }
-  return session.text.tokenizer.decode(answer.tokens, true);
+  return answer_text(session.text.tokenizer, answer.tokens);
 }
 
 void chat(const Session& session) {

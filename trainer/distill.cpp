@@ -78,7 +78,7 @@ std::string distilled_row(int64_t id, const Prompt& prompt, const Answer& answer
     for (const Message& message : prompt.messages) {
       row["messages"].push_back({{"role", message.role}, {"content", message.content}});
     }
-    row["messages"].push_back({{"role", "assistant"}, {"content", tokenizer.decode(answer.tokens, true)}});
+    row["messages"].push_back({{"role", "assistant"}, {"content", answer_text(tokenizer, answer.tokens)}});
   }
   std::vector<int32_t> ids = prompt.tokens, labels(prompt.tokens.size(), -100);
   ids.insert(ids.end(), answer.tokens.begin(), answer.tokens.end());

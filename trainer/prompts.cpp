@@ -1,6 +1,7 @@
 #include "trainer/prompts.h"
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 #include <unordered_set>
 #include <variant>
@@ -104,6 +105,13 @@ std::string describe_left_out(const PromptSet& set) {
     out += fmt::format("{}{} ({})", out.empty() ? "" : ", ", reason, count);
   }
   return rows == 0 ? "" : fmt::format("{} rows left out: {}", rows, out);
+}
+
+std::string answer_text(const Tokenizer& tokenizer, std::span<const int32_t> tokens) {
+  std::vector<int32_t> known;
+  std::copy_if(tokens.begin(), tokens.end(), std::back_inserter(known),
+               [&](int32_t token) { return token < tokenizer.vocab_size(); });
+  return tokenizer.decode(known, true);
 }
 
 std::vector<int32_t> stop_tokens(const TextModel& text) {

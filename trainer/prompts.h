@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,10 @@ std::string describe_left_out(const PromptSet& set);                  // "3 rows
 // Where an answer ends: the tokenizer's end of sequence, and the token by which the chat template ends a
 // turn.
 std::vector<int32_t> stop_tokens(const TextModel& text);
+
+// What a person reads of an answer: no special tokens, and none of the ids that a model has rows for but its
+// tokenizer no text (vocabularies are padded).
+std::string answer_text(const Tokenizer& tokenizer, std::span<const int32_t> tokens);
 
 // The prompt of one conversation, the header of the answer included.
 Prompt make_prompt(const std::vector<Message>& messages, const TextModel& text);

@@ -1,6 +1,7 @@
 #include "tests/trainer/program.h"
 
 #include <fstream>
+#include <iomanip>
 #include <regex>
 #include <sstream>
 
@@ -24,7 +25,7 @@ using ::testing::Not;
 std::vector<std::string> words_of(const std::string& line) {
   std::istringstream in(line);
   std::vector<std::string> words;
-  for (std::string word; in >> word;) words.push_back(word);
+  for (std::string word; in >> std::quoted(word);) words.push_back(word);
   return words;
 }
 
@@ -41,6 +42,9 @@ TEST(Program, EveryHelpEndsWithAnExampleThatWorks) {
       {"configs/quickstart.yaml", (folder.path() / "run.yaml").string()},
       {"runs/quickstart", (folder.path() / "run").string()},
       {"runs/quickstart-data/eval.jsonl", (folder.path() / "eval.jsonl").string()},
+      {"runs/quickstart-data/own.jsonl", (folder.path() / "own.jsonl").string()},
+      {"runs/quickstart/tree.json", (folder.path() / "run/tree.json").string()},
+      {"exports/quickstart", (folder.path() / "export").string()},
       {"output_dir=runs/lr2e-3", "output_dir=" + (folder.path() / "run").string()}};
   for (const std::string command :
        {"", "prepare", "train", "eval", "tree", "distill", "export", "generate", "keys"}) {
