@@ -129,6 +129,9 @@ struct WrongInput {
   std::string name, text;
   std::vector<std::string> says;
 };
+void PrintTo(const WrongInput& row, std::ostream* out) {
+  *out << row.name;
+}
 class WrongYaml : public ::testing::TestWithParam<WrongInput> {};
 
 TEST_P(WrongYaml, IsOneLineThatSaysWhereAndWhat) {

@@ -33,6 +33,9 @@ struct Case {
   std::vector<std::string> says;
 };
 
+void PrintTo(const Case& row, std::ostream* out) {
+  *out << row.name;
+}
 class WrongInput : public ::testing::TestWithParam<Case> {};
 
 TEST_P(WrongInput, IsOneLineAndLeavesNothing) {
