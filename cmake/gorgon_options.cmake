@@ -14,6 +14,11 @@ if(GORGON_SANITIZE)
     $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   target_link_options(gorgon_options INTERFACE -fsanitize=address,undefined)
 endif()
+if(GORGON_FUZZ)
+  target_compile_options(gorgon_options INTERFACE -fsanitize=fuzzer-no-link,address,undefined
+    -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
+  target_link_options(gorgon_options INTERFACE -fsanitize=address,undefined)
+endif()
 
 # gorgon_library(NAME SOURCES... [LINK ...]): a static library of one top-level folder.
 function(gorgon_library name)

@@ -11,6 +11,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "data/mapping_guard.h"
+
 namespace gorgon {
 
 namespace {
@@ -101,10 +103,13 @@ MappedFile::MappedFile(const std::filesystem::path& path, ExitCode code) : path_
           errno_text(errno), ""});
   }
   bytes_ = {static_cast<const std::byte*>(data), size};
+  guard_mapping(bytes_, path.string());
 }
 
 MappedFile::~MappedFile() {
-  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+  if (bytes_.empty()) return;
+  release_mapping(bytes_);
+  ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
@@ -116,9 +121,13 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
-std::string read_text(const std::filesystem::path& path, ExitCode code) {
+std::string read_text(const std::filesystem::path& path, ExitCode code, size_t max_bytes) {
   size_t size = 0;
   const Descriptor descriptor(open_regular(path, code, size));
+  if (size > max_bytes) {
+    fail(code,
+         {path.string(), "", "at most " + std::to_string(max_bytes) + " bytes", std::to_string(size), ""});
+  }
   std::string text(size, '\0');
   size_t done = 0;
   while (done < size) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <span>
@@ -10,7 +11,9 @@
 
 namespace gorgon {
 
-// A whole file, read-only, mapped into memory. Errors carry `code` and the full path.
+// A whole file, read-only, mapped into memory. Errors carry `code` and the full path. A file that another
+// program shortens while it is mapped ends the process with one line naming it and ExitCode::resource, where
+// the kernel would kill it by SIGBUS.
 class MappedFile {
  public:
   MappedFile() = default;
@@ -27,7 +30,8 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
-std::string read_text(const std::filesystem::path& path, ExitCode code);
+// A whole file; one above max_bytes is an error that names both sizes.
+std::string read_text(const std::filesystem::path& path, ExitCode code, size_t max_bytes = SIZE_MAX);
 
 // Writes a file so that it appears under its name complete or not at all: temporary in the same folder,
 // write, fsync, rename, fsync of the folder. Throws Error(resource) (disk full: bytes needed and free) and

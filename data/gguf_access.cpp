@@ -11,7 +11,7 @@ namespace {
                              const std::string& found) {
   const auto value = gguf.metadata.find(key);
   fail(ExitCode::model, {value == gguf.metadata.end() ? gguf.file : at_byte(gguf.file, value->second.byte),
-                         key, expected, found, ""});
+                         quote_value(key), expected, found, ""});
 }
 
 const GgufValue& find(const Gguf& gguf, const std::string& key, const std::string& expected) {

@@ -35,7 +35,7 @@ class CountingIterator {
     return before;
   }
   friend bool operator==(const CountingIterator& a, const CountingIterator& b) { return a.at_ == b.at_; }
-  friend bool operator!=(const CountingIterator& a, const CountingIterator& b) { return a.at_ != b.at_; }
+  friend bool operator!=(const CountingIterator& a, const CountingIterator& b) { return !(a == b); }
 
  private:
   const char* at_;
@@ -96,6 +96,10 @@ class TreeBuilder : public nlohmann::json_sax<Json> {
   }
 
   Json* place_value(Json value) {
+    if (++values_ > options_.max_values) {
+      fail(options_.code,
+           {place(), "", "at most " + std::to_string(options_.max_values) + " values", "more", ""});
+    }
     if (open_.empty()) {
       root_ = std::move(value);
       return &root_;
@@ -126,6 +130,7 @@ class TreeBuilder : public nlohmann::json_sax<Json> {
   const JsonOptions& options_;
   std::string_view text_;
   const char* const* furthest_;
+  size_t values_ = 0;
   Json root_;
   std::vector<Json*> open_;
   Json* slot_ = nullptr;  // where the value of the last key goes

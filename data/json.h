@@ -20,7 +20,8 @@ struct JsonOptions {
   long line = 0;    // > 0: the text is this line of a JSONL file, errors say FILE:LINE:COLUMN; else FILE@BYTE
   size_t base = 0;  // bytes of the file in front of the text, added to FILE@BYTE
   ExitCode code = ExitCode::data;
-  int max_depth = 64;  // bound while parsing (a deep tree crashes its destructor)
+  int max_depth = 64;            // bound while parsing (a deep tree crashes its destructor)
+  size_t max_values = SIZE_MAX;  // bound while parsing (two bytes of text can make a value of sixteen)
   bool reject_duplicate_keys = false;
 };
 

@@ -7,6 +7,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <set>
 
 #include "data/json.h"
 
@@ -18,6 +19,7 @@ namespace {
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the reference implementation's limit
 constexpr int kMaxDepth = 8;
+constexpr size_t kMaxValues = 500'000;  // six or more for each tensor; keeps a hostile header's tree small
 constexpr std::string_view kMetadata = "__metadata__";
 
 struct TypeName {
@@ -180,6 +182,7 @@ Safetensors parse_safetensors(std::span<const std::byte> bytes, const std::strin
                                         .base = sizeof header_bytes,
                                         .code = code,
                                         .max_depth = kMaxDepth,
+                                        .max_values = kMaxValues,
                                         .reject_duplicate_keys = true});
   if (!json.is_object()) {
     fail(code, {at_byte(file, sizeof header_bytes), "header", "an object", json.type_name(), ""});
@@ -201,11 +204,10 @@ Safetensors parse_safetensors(std::span<const std::byte> bytes, const std::strin
   return result;
 }
 
-void write_safetensors(const std::filesystem::path& path, const std::vector<SafetensorsOutput>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
+std::string safetensors_header(const std::vector<SafetensorsOutput>& tensors,
+                               const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   if (!metadata.empty()) json[std::string(kMetadata)] = metadata;
-  std::vector<uint64_t> sizes;
   uint64_t offset = 0;
   for (const SafetensorsOutput& tensor : tensors) {
     const auto type = std::find_if(kTypeNames.begin(), kTypeNames.end(),
@@ -213,21 +215,30 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Safe
     uint64_t bytes = 0;
     require(type != kTypeNames.end(), "write_safetensors", "a type that safetensors does not hold");
     require(bytes_needed(tensor.shape, tensor.type, bytes), "write_safetensors", "a shape beyond 63 bits");
-    require(!json.contains(tensor.name), "write_safetensors", "two tensors of one name");
     json[tensor.name] = {
         {"dtype", type->text}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + bytes}}};
-    sizes.push_back(bytes);
     offset += bytes;
   }
-  std::string header = json.dump();
-  header.resize((header.size() + 7) / 8 * 8, ' ');  // tensors start aligned
-  const uint64_t header_bytes = header.size();
+  std::string text = json.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');  // tensors start aligned
+  const uint64_t length = text.size();
+  return std::string(reinterpret_cast<const char*>(&length), sizeof length) + text;
+}
+
+void write_safetensors(const std::filesystem::path& path, const std::vector<SafetensorsOutput>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  std::set<std::string_view> names;
+  for (const SafetensorsOutput& tensor : tensors) {
+    require(names.insert(tensor.name).second, "write_safetensors", "two tensors of one name");
+  }
+  const std::string header = safetensors_header(tensors, metadata);
   write_atomically(path, [&](int descriptor) {
-    write_all(descriptor, &header_bytes, sizeof header_bytes, path);
     write_all(descriptor, header.data(), header.size(), path);
-    for (size_t i = 0; i < tensors.size(); ++i) {
-      const std::span<const std::byte> bytes = tensors[i].bytes();
-      require(bytes.size() == sizes[i], "write_safetensors", "a tensor of another size than its shape");
+    for (const SafetensorsOutput& tensor : tensors) {
+      const std::span<const std::byte> bytes = tensor.bytes();
+      uint64_t needed = 0;
+      require(bytes_needed(tensor.shape, tensor.type, needed) && bytes.size() == needed, "write_safetensors",
+              "a tensor of another size than its shape");
       write_all(descriptor, bytes.data(), bytes.size(), path);
     }
   });

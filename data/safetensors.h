@@ -40,5 +40,8 @@ struct SafetensorsOutput {
 };
 void write_safetensors(const std::filesystem::path& path, const std::vector<SafetensorsOutput>& tensors,
                        const std::map<std::string, std::string>& metadata);
+// All that lies in front of the tensors' bytes; `bytes` is not called.
+std::string safetensors_header(const std::vector<SafetensorsOutput>& tensors,
+                               const std::map<std::string, std::string>& metadata);
 
 }  // namespace gorgon

@@ -128,8 +128,11 @@ void read_rope(const ConfigReader& config, ModelConfig& c) {
 
 ModelConfig read_hugging_face_config(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / "config.json";
-  const JsonOptions options{.file = path.string(), .code = ExitCode::model, .reject_duplicate_keys = true};
-  const Json json = parse_json(read_text(path, ExitCode::model), options);
+  const JsonOptions options{.file = path.string(),
+                            .code = ExitCode::model,
+                            .max_values = ModelLimits::json_values,
+                            .reject_duplicate_keys = true};
+  const Json json = parse_json(read_text(path, ExitCode::model, ModelLimits::json_bytes), options);
   if (!json.is_object()) fail(ExitCode::model, {options.file, "", "an object", json.type_name(), ""});
   const ConfigReader config(json, options);
   ModelConfig c;

@@ -42,8 +42,11 @@ void check_shard_name(const std::string& index, const std::string& tensor, const
 }
 
 WeightMap read_index(const std::filesystem::path& path) {
-  const JsonOptions options{.file = path.string(), .code = ExitCode::model, .reject_duplicate_keys = true};
-  const Json json = parse_json(read_text(path, ExitCode::model), options);
+  const JsonOptions options{.file = path.string(),
+                            .code = ExitCode::model,
+                            .max_values = ModelLimits::json_values,
+                            .reject_duplicate_keys = true};
+  const Json json = parse_json(read_text(path, ExitCode::model, ModelLimits::json_bytes), options);
   const auto weight_map = json.is_object() ? json.find("weight_map") : json.end();
   if (weight_map == json.end() || !weight_map->is_object()) {
     fail(ExitCode::model, {options.file, "weight_map", "an object of tensor names and files", "none", ""});

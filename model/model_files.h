@@ -55,6 +55,8 @@ struct ModelLimits {
   static constexpr int64_t head_dim = 1 << 12;
   static constexpr int64_t vocabulary = 1 << 26;
   static constexpr int64_t positions = int64_t{1} << 40;
+  static constexpr size_t json_bytes = size_t{64} << 20;  // of config.json or the index of shards
+  static constexpr size_t json_values = 1'000'000;
 };
 
 // Checks what single values do not show (head counts that divide, an even head_dim, positive constants).

@@ -112,6 +112,31 @@ TEST(File, MappingMovesWithItsBytes) {
   EXPECT_EQ(std::to_integer<char>(third.bytes()[2]), 'c');
 }
 
+void read_shortened_file(const std::filesystem::path& path) {
+  const MappedFile mapped(path, ExitCode::data);
+  std::filesystem::resize_file(path, 1);
+  unsigned sum = 0;
+  for (const std::byte b : mapped.bytes()) sum += std::to_integer<unsigned>(b);
+  std::exit(sum == 0 ? 0 : 1);
+}
+
+TEST(FileDeathTest, MappedFileThatShrinksEndsWithItsName) {
+  const TemporaryDirectory directory;
+  const auto path = directory.path() / "shrinking";
+  write_atomically(path, std::string(100000, 'x'));
+  EXPECT_EXIT(read_shortened_file(path), testing::ExitedWithCode(6),
+              "error: .*shrinking: expected 100000 bytes .*found fewer");
+}
+
+TEST(File, TextAboveTheLimitIsRefused) {
+  const TemporaryDirectory directory;
+  const auto path = directory.path() / "a";
+  write_atomically(path, "12345");
+  EXPECT_EQ(read_text(path, ExitCode::data, 5), "12345");
+  expect_error([&] { read_text(path, ExitCode::data, 4); }, ExitCode::data,
+               {path.string(), "at most 4 bytes", "5"});
+}
+
 // FIPS 180-2, appendix B: the sums of "abc" and of a million "a".
 TEST(File, Sha256OfKnownTexts) {
   EXPECT_EQ(sha256_of("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");

@@ -71,6 +71,14 @@ TEST(Json, DuplicateKeysAreFoundWhereAskedFor) {
   EXPECT_NO_THROW(parse_json(R"([{"a": 1}, {"a": 1}])", strict));
 }
 
+TEST(Json, ValuesAreBoundedWhileParsing) {
+  JsonOptions options = kFile;
+  options.max_values = 4;
+  EXPECT_NO_THROW(parse_json(R"({"a": [1, 2]})", options));
+  expect_error([&] { parse_json(R"({"a": [1, 2, 3]})", options); }, ExitCode::model,
+               {"f.json@", "at most 4 values"});
+}
+
 TEST(Json, TypedAccessRefusesOtherTypesAndRanges) {
   const Json json = parse_json(
       R"({"i": 5, "n": -1, "f": 1.5, "w": 3.0, "s": "x", "b": true, "huge": 18446744073709551615, "o": {}, "null": null})",

@@ -67,6 +67,8 @@ TEST(Safetensors, TensorOfAnotherSizeLeavesNoFile) {
   const auto path = directory.path() / "out.safetensors";
   const std::vector<SafetensorsOutput> wrong = {{"a", DType::f32, {2}, [] { return bytes_of_text("abcd"); }}};
   expect_error([&] { write_safetensors(path, wrong, {}); }, ExitCode::internal, {"write_safetensors"});
+  const std::vector<SafetensorsOutput> twice(2, {"a", DType::u8, {0}, [] { return bytes_of_text(""); }});
+  expect_error([&] { write_safetensors(path, twice, {}); }, ExitCode::internal, {"two tensors of one name"});
   EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
 }
 

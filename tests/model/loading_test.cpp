@@ -112,7 +112,8 @@ TEST(Loading, TiedModelsShareOneMatrix) {
 // transformers computes the frequencies in f32 and takes powers of theta: 1e-6 covers both roundings.
 TEST(Loading, RotaryScalingsGiveTransformersFrequencies) {
   const TemporaryDirectory directory;
-  for (const auto& [name, expected] : expected_values()["rotary"].items()) {
+  const Json values = expected_values();
+  for (const auto& [name, expected] : values["rotary"].items()) {
     for (const char* key : {"rope_parameters", "rope_scaling"}) {
       SCOPED_TRACE(name + " under " + key);
       const auto path = copy_model("tiny_hf", directory.path(), [&](Json& c) {
