@@ -6,6 +6,7 @@
 //         y = (d scale) q - (dmin min), scale and min in 6 bits for each 32 values
 //   q6_k  u8 low[128]; u8 high[64]; i8 scales[16]; f16 d:  y = (d scale) (q - 32), a scale for each 16 values
 // In blocks of 32, byte j of `low` holds value j in its lower half and value j + 16 in its upper half.
+#include <bit>
 #include <cstring>
 
 #include "kernels/dequantise.h"
@@ -136,12 +137,26 @@ void decode_q6_k(const std::byte* block, float* y) {
     const int quarter = part % 4;  // 0, 1: lower nibbles of two runs of 32 bytes; 2, 3: their upper nibbles
     const uint8_t* low = bytes_at(block) + 64 * half + 32 * (quarter % 2);
     const uint8_t* high = bytes_at(block + 128) + 32 * half;
-    for (int j = 0; j < 32; ++j) {
-      const int q = ((low[j] >> (quarter / 2 * 4)) & 15) | (((high[j] >> (2 * quarter)) & 3) << 4);
+    for (int j = 0; j < 32; j += 16) {
       const float scale = d * static_cast<float>(scales[2 * part + j / 16]);
-      y[32 * part + j] = scale * static_cast<float>(q - 32);
+      for (int i = j; i < j + 16; ++i) {
+        const int q = ((low[i] >> (quarter / 2 * 4)) & 15) | (((high[i] >> (2 * quarter)) & 3) << 4);
+        y[32 * part + i] = scale * static_cast<float>(q - 32);
+      }
     }
   }
+}
+
+// f16_to_f32 without branches, for loops over many values: both ways are taken and one is picked by masks
+// (the compiler turns ?: into a branch here and gives up vectors).
+float half_value(uint16_t bits) {
+  const uint32_t magnitude = bits & 0x7fffu;
+  const float subnormal = static_cast<float>(static_cast<int32_t>(magnitude)) * 0x1p-24f;
+  const uint32_t not_finite = 0u - static_cast<uint32_t>(magnitude >= 0x7c00u);
+  const uint32_t normal = (magnitude << 13) + (112u << 23) + (not_finite & (112u << 23));
+  const uint32_t small = 0u - static_cast<uint32_t>(magnitude < 0x400u);  // all bits or none
+  const uint32_t value = (std::bit_cast<uint32_t>(subnormal) & small) | (normal & ~small);
+  return std::bit_cast<float>(value | (static_cast<uint32_t>(bits & 0x8000u) << 16));
 }
 
 template <typename Stored, typename Convert>
@@ -160,7 +175,7 @@ void decode(DType type, const std::byte* source, int count, float* y) {
     case DType::f32:
       return decode_plain<float>(source, count, y, [](float v) { return v; });
     case DType::f16:
-      return decode_plain<uint16_t>(source, count, y, [](uint16_t v) { return f16_to_f32(v); });
+      return decode_plain<uint16_t>(source, count, y, half_value);
     case DType::bf16:
       return decode_plain<bf16>(source, count, y, [](bf16 v) { return static_cast<float>(v); });
     case DType::q4_0:
