@@ -134,6 +134,7 @@ int train_command(const TrainArguments& arguments, Console& console) {
   }
   const fs::path checkpoint = checkpoint_to_resume(arguments, config, directory, console);
 
+  const StopSignal stop;  // a signal that comes while things are loaded is honoured before the first step
   const Stream stream(parse_device(config.device));
   const ModelConfig shape = load_model_config(config.model_path);
   check_sequence_length(config, shape);
@@ -152,7 +153,6 @@ int train_command(const TrainArguments& arguments, Console& console) {
   const RunInputs inputs{config, weights, train, evals, stream};
   TrainingRun run(inputs, directory.path(), checkpoint, console);
   drop_later(directory, checkpoint, console);
-  const StopSignal stop;
   if (run.train(stop) == TrainingRun::Outcome::preempted) {
     console.info(fmt::format("stopped by {}; the same command goes on from here", stop.name()));
     return static_cast<int>(ExitCode::preempted);

@@ -163,13 +163,13 @@ void TrainingRun::evaluate() {
   judge(last_evaluations_);
 }
 
-// Best metric and patience. A tie goes to the earlier step.
+// Best metric and patience. A tie goes to the earlier step; what is not finite is never the best.
 void TrainingRun::judge(const std::vector<std::pair<std::string, Evaluation>>& evaluations) {
   double metric = evaluations.front().second.loss;
   for (const auto& [name, evaluation] : evaluations) {
     if (config_.metric_for_best_model == "eval_" + name + "_loss") metric = evaluation.loss;
   }
-  if (state_.best_step == 0 || metric < state_.best_metric) {
+  if (std::isfinite(metric) && (state_.best_step == 0 || metric < state_.best_metric)) {
     state_.best_metric = metric;
     state_.best_step = state_.step;
     state_.stale_evaluations = 0;
