@@ -5,7 +5,7 @@
 namespace gorgon::jinja {
 namespace {
 
-constexpr int64_t kMostSteps = 4'000'000;
+constexpr int64_t kMostSteps = 2'000'000;
 constexpr size_t kLongestText = size_t{1} << 26;
 
 std::string line_of(long line) {

@@ -12,7 +12,9 @@ namespace gorgon {
 
 struct Gguf;
 
-// A token of a text with the bytes of the text it covers: [begin, end).
+// A token of a text with the bytes of the text it covers: [begin, end). Tokens ascend and may cut a
+// character; those of characters that a normaliser changes together share the range of all of them; a space
+// that the tokenizer itself puts before a text covers nothing.
 struct TokenSpan {
   int32_t id;
   int64_t begin, end;
@@ -33,13 +35,15 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
 
-  // Special tokens that occur in the text are recognised; none is added. Text must be valid UTF-8
-  // (Error(data) otherwise).
+  // Special tokens that occur in the text are recognised; none is added. Text that no token can stand for and
+  // that has no unknown token is left out, as Hugging Face's tokenizers and llama.cpp do. Text must be valid
+  // UTF-8 of less than 2 GiB, else Error(data) with the byte; Error(model) where a pattern of the tokenizer
+  // needs exponential time.
   std::vector<int32_t> encode(std::string_view text) const;
   std::vector<TokenSpan> encode_with_spans(std::string_view text) const;
 
-  // Bytes of the tokens joined; special tokens are left out when skip_special. Not always valid UTF-8 in
-  // pieces.
+  // Bytes of the tokens joined, without the space that encode puts before a text; special tokens are left out
+  // when skip_special. Not always valid UTF-8 in pieces. Throws Error(data) for an id outside the vocabulary.
   std::string decode(std::span<const int32_t> ids, bool skip_special = false) const;
 
   int64_t vocab_size() const;  // largest id + 1
