@@ -11,6 +11,7 @@
 
 #include "kernels/dequantise.h"
 #include "kernels/error.h"
+#include "kernels/quantise.h"
 #include "kernels/thread_pool.h"
 
 namespace gorgon {
@@ -159,6 +160,21 @@ float half_value(uint16_t bits) {
   return std::bit_cast<float>(value | (static_cast<uint32_t>(bits & 0x8000u) << 16));
 }
 
+void decode_nf4(const std::byte* block, float* y) {
+  const float absmax = load<float>(block);
+  const uint8_t* codes = bytes_at(block + 4);
+  for (int j = 0; j < 32; ++j) {
+    y[2 * j] = kNf4Values[codes[j] >> 4] * absmax;
+    y[2 * j + 1] = kNf4Values[codes[j] & 15] * absmax;
+  }
+}
+
+void decode_int8_row(const std::byte* block, float* y) {
+  const float absmax = load<float>(block);
+  const auto* q = reinterpret_cast<const int8_t*>(block + 4);
+  for (int j = 0; j < 64; ++j) y[j] = static_cast<float>(q[j]) * absmax * kInt8Step;
+}
+
 template <typename Stored, typename Convert>
 void decode_plain(const std::byte* source, int count, float* y, Convert convert) {
   for (int i = 0; i < count; ++i)
@@ -194,6 +210,10 @@ void decode(DType type, const std::byte* source, int count, float* y) {
       return blocks(decode_q5_k);
     case DType::q6_k:
       return blocks(decode_q6_k);
+    case DType::nf4:
+      return blocks(decode_nf4);
+    case DType::int8_row:
+      return blocks(decode_int8_row);
     default:
       fail_internal("dequantise", "a type that holds no weights");
   }

@@ -8,7 +8,7 @@
 namespace gorgon {
 
 const DTypeTraits& traits(DType type) {
-  static constexpr std::array<DTypeTraits, 15> kTraits = {{
+  static constexpr std::array<DTypeTraits, 17> kTraits = {{
       {"f32", 1, 4},
       {"f16", 1, 2},
       {"bf16", 1, 2},
@@ -24,6 +24,8 @@ const DTypeTraits& traits(DType type) {
       {"q4_k", 256, 144},
       {"q5_k", 256, 176},
       {"q6_k", 256, 210},
+      {"nf4", 64, 36},
+      {"int8_row", 64, 68},
   }};
   return kTraits[static_cast<size_t>(type)];
 }

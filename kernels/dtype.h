@@ -7,7 +7,8 @@
 
 namespace gorgon {
 
-// Element types. The block types are GGUF's: `block_elements` values share `block_bytes` bytes along a row.
+// Element types. The block types are GGUF's and those of quantise.h: `block_elements` values share
+// `block_bytes` bytes along a row.
 enum class DType : uint8_t {
   f32,
   f16,
@@ -24,6 +25,8 @@ enum class DType : uint8_t {
   q4_k,
   q5_k,
   q6_k,
+  nf4,       // 64 values: f32 absmax, two codes a byte, the first one in the upper half (quantise.h)
+  int8_row,  // 64 values: f32 absmax of the row, signed bytes
 };
 
 struct DTypeTraits {

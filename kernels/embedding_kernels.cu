@@ -1,4 +1,5 @@
 #include "kernels/cuda/elementwise.h"
+#include "kernels/cuda/gguf_blocks.h"
 #include "kernels/embedding.h"
 
 namespace gorgon::cuda {
@@ -21,6 +22,20 @@ __global__ void embedding_kernel(const int32_t* tokens, const T* table, int64_t 
   });
 }
 
+// A table of any stored type, value by value.
+template <typename Stored>
+__global__ void stored_embedding_kernel(const int32_t* tokens, const uint8_t* table, int64_t row_bytes,
+                                        int64_t table_rows, float* x, int64_t x_stride, int64_t rows,
+                                        int64_t columns) {
+  for_each_pack<1>(rows, columns, [&](int64_t r, int64_t c) {
+    const int64_t token = tokens[r];
+    const bool exists = token >= 0 && token < table_rows;
+    const uint8_t* block = table + (exists ? token : 0) * row_bytes + c / Stored::kElements * Stored::kBytes;
+    x[r * x_stride + c] =
+        exists ? Stored::value(block, static_cast<int>(c % Stored::kElements)) : __uint_as_float(0x7fffffffu);
+  });
+}
+
 template <typename T>
 void run(ConstView tokens, const WeightMatrix& table, View x, const Stream& stream) {
   const bool packs = allows_packs<4>(x, table.view());
@@ -33,7 +48,15 @@ void run(ConstView tokens, const WeightMatrix& table, View x, const Stream& stre
 }  // namespace
 
 void embedding(ConstView tokens, const WeightMatrix& table, View x, const Stream& stream) {
-  table.type == DType::f32 ? run<float>(tokens, table, x, stream) : run<bf16>(tokens, table, x, stream);
+  if (table.type == DType::f32) return run<float>(tokens, table, x, stream);
+  if (table.type == DType::bf16) return run<bf16>(tokens, table, x, stream);
+  with_block(table.type, [&](auto stored) {
+    using Stored = decltype(stored);
+    const auto [grid, block] = elementwise_grid(x.rows(), x.columns(), 1);
+    launch(stored_embedding_kernel<Stored>, grid, block, 0, stream, tokens.as<int32_t>(),
+           table.storage->as<uint8_t>(), bytes_of(table.type, table.columns), table.rows, x.as<float>(),
+           x.stride(), x.rows(), x.columns());
+  });
 }
 
 }  // namespace gorgon::cuda

@@ -61,10 +61,11 @@ void linear(ConstView x, const WeightMatrix& weight, View y, Write write, const 
     return;
   }
   require(y.shape.rank() == 2 && y.shape[1] == weight.rows, "linear", "columns of y");
-  constexpr int64_t kRows = 1024;  // a few MB at a time, while the blocks stay as they are
-  Tensor part(x.type, {std::min(kRows, weight.rows), weight.columns}, x.device);
-  for (int64_t begin = 0; begin < weight.rows; begin += kRows) {
-    const int64_t end = std::min(begin + kRows, weight.rows);
+  // A few MB at a time, while the blocks stay as they are; a GPU wants more to be busy.
+  const int64_t most = x.device.kind == DeviceKind::cuda ? 16384 : 1024;
+  Tensor part(x.type, {std::min(most, weight.rows), weight.columns}, x.device);
+  for (int64_t begin = 0; begin < weight.rows; begin += most) {
+    const int64_t end = std::min(begin + most, weight.rows);
     const View rows = part.view().rows(0, end - begin);
     dequantise(weight, begin, rows, stream);
     gemm(x, rows, y.columns(begin, end), options, stream);

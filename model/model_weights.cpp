@@ -69,8 +69,9 @@ void convert_rows(const Part& part, int64_t columns, int64_t begin, int64_t end,
 // only one layer in host memory.
 class Importer {
  public:
-  Importer(const ModelFiles& files, DType compute, WeightStorage storage, const Stream& stream)
-      : files_(files), compute_(compute), storage_(storage), stream_(stream) {}
+  Importer(const ModelFiles& files, DType compute, WeightStorage storage, Quantisation quantise,
+           const Stream& stream)
+      : files_(files), compute_(compute), storage_(storage), quantise_(quantise), stream_(stream) {}
 
   Part part(const std::string& name, int64_t rows, int64_t head_dim = 0) const {
     return {&files_.tensors.at(name), name, rows, head_dim};
@@ -106,6 +107,28 @@ class Importer {
     stream_.threads().parallel_for(static_cast<int64_t>(jobs_.size()),
                                    [&](int64_t i) { jobs_[static_cast<size_t>(i)](); });
     jobs_.clear();
+  }
+
+  // The matrix in fewer bits where that is asked for; `rows` are those of the file's tensors in it.
+  void compress(WeightMatrix& matrix, const std::vector<int64_t>& rows) const {
+    if (quantise_ == Quantisation::none) return;
+    if (matrix.columns % 64 != 0) {
+      fail(ExitCode::model,
+           {"", "load_in_4bit or load_in_8bit", "matrices whose columns are a multiple of 64",
+            std::to_string(matrix.columns) + " columns", "load this model as it is"});
+    }
+    const DType type = stored_type(quantise_);
+    Tensor joined(DType::u8, {bytes_of(type, matrix.rows * matrix.columns)});
+    std::byte* out = joined.data();
+    int64_t begin = 0;
+    for (const int64_t count : rows) {
+      const Tensor part = gorgon::quantise(matrix.view().rows(begin, begin + count), quantise_, stream_);
+      copy_bytes({}, out, {}, part.data(), part.bytes());
+      out += part.bytes();
+      begin += count;
+    }
+    matrix.type = type;
+    matrix.storage = std::make_shared<const Tensor>(std::move(joined));
   }
 
   void move(Tensor& tensor) const {
@@ -158,6 +181,7 @@ class Importer {
   const ModelFiles& files_;
   DType compute_;
   WeightStorage storage_;
+  Quantisation quantise_;
   const Stream& stream_;
   std::vector<std::function<void()>> jobs_;
   std::map<std::string, std::string> sums_;  // a line for each tensor
@@ -182,6 +206,10 @@ LayerWeights load_layer(const ModelFiles& files, int64_t l, Importer& importer) 
                                   c.hidden_size);
   layer.down = importer.matrix({importer.part(n.layer(l, n.down), c.hidden_size)}, c.intermediate_size);
   importer.run();
+  importer.compress(layer.query_key_value, {q, kv, kv});
+  importer.compress(layer.attention_output, {c.hidden_size});
+  importer.compress(layer.gate_up, {c.intermediate_size, c.intermediate_size});
+  importer.compress(layer.down, {c.hidden_size});
   importer.move(layer.attention_norm);
   importer.move(layer.query_key_value);
   importer.move(layer.attention_output);
@@ -226,12 +254,14 @@ ModelFiles open_model(const std::filesystem::path& path) {
 }  // namespace
 
 ModelWeights load_model(const std::filesystem::path& path, DType compute, const Stream& stream,
-                        WeightStorage storage) {
+                        WeightStorage storage, Quantisation quantise) {
   require(compute == DType::f32 || compute == DType::bf16, "load_model", "compute is neither f32 nor bf16");
   const ModelFiles files = open_model(path);
   check_tensors(files);
   const ModelConfig& c = files.config;
-  Importer importer(files, compute, storage, stream);
+  // What is to be quantised has to be plain first.
+  if (quantise != Quantisation::none) storage = WeightStorage::converted;
+  Importer importer(files, compute, storage, quantise, stream);
   ModelWeights weights;
   weights.config = c;
   weights.token_embedding =

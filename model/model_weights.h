@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/quantise.h"
 #include "kernels/weight_matrix.h"
 #include "model/model_config.h"
 
@@ -36,9 +37,13 @@ struct ModelWeights {
 //
 // WeightStorage::as_stored keeps matrices of GGUF blocks as they are (all but the embedding table; parts of
 // one matrix that differ in type are converted): a step of decoding then reads 4 to 8 bits a weight.
+//
+// quantise: the layers' matrices are kept so (embeddings, norms and lm_head are not, as bitsandbytes leaves
+// them), each tensor of the file for itself and one layer at a time; converted first, whatever `storage` is.
 enum class WeightStorage { converted, as_stored };
 ModelWeights load_model(const std::filesystem::path& path, DType compute, const Stream& stream,
-                        WeightStorage storage = WeightStorage::converted);
+                        WeightStorage storage = WeightStorage::converted,
+                        Quantisation quantise = Quantisation::none);
 
 // config only, without reading weights (for `plan`, checks before a run).
 ModelConfig load_model_config(const std::filesystem::path& path);

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "optim/adamw.h"
-#include "optim/code_map.h"
+#include "kernels/code_map.h"
 
 namespace gorgon::cpu {
 

@@ -4,7 +4,7 @@
 
 namespace gorgon::cuda {
 
-// The code maps of optim/code_map.h in a block's shared memory, built there: the same bits. Ranks are those
+// The code maps of kernels/code_map.h in a block's shared memory, built there: the same bits. Ranks are those
 // of |x| among the values >= 0 of a map.
 struct DeviceCodeMap {
   float value[256];

@@ -2,7 +2,7 @@
 
 #include "kernels/convert.h"
 #include "kernels/error.h"
-#include "optim/code_map.h"
+#include "kernels/code_map.h"
 
 namespace gorgon {
 

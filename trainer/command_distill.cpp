@@ -31,8 +31,8 @@ int distill_command(const DistillArguments& arguments, Console& console) {
   const RunConfig& config = loaded.config;
   check_model_path(config.model_path);
   const Stream stream(parse_device(config.device));
-  const ModelWeights weights =
-      load_model(config.model_path, config.compute(), stream, WeightStorage::as_stored);
+  const ModelWeights weights = load_model(config.model_path, config.compute(), stream,
+                                          WeightStorage::as_stored, config.quantisation());
   const TextModel text(config.model_path);
   const PromptSet set = read_prompts(config.train_dataset_path, text, weights.config.vocab_size,
                                      weights.config.max_position_embeddings - 1);

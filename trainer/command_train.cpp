@@ -139,7 +139,8 @@ int train_command(const TrainArguments& arguments, Console& console) {
   const ModelConfig shape = load_model_config(config.model_path);
   check_sequence_length(config, shape);
   const TextModel text(config.model_path);
-  const ModelWeights weights = load_model(config.model_path, config.compute(), stream);
+  const ModelWeights weights = load_model(config.model_path, config.compute(), stream,
+                                          WeightStorage::converted, config.quantisation());
   fs::create_directories(directory.prepared());
   const std::vector<EvalSet> evals =
       load_evals(config, directory, text, weights.config, stream.threads(), console);

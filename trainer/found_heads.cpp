@@ -59,7 +59,8 @@ FoundHeads find_heads(const fs::path& path, Console& console) {
 ModelWeights load_same_model(const FoundHeads& found, DType compute, WeightStorage storage,
                              const Stream& stream) {
   check_model_path(found.config.model_path);
-  ModelWeights weights = load_model(found.config.model_path, compute, stream, storage);
+  ModelWeights weights =
+      load_model(found.config.model_path, compute, stream, storage, found.config.quantisation());
   const MappedFile file(found.file, ExitCode::checkpoint);
   const auto metadata = parse_safetensors(file.bytes(), found.file.string(), ExitCode::checkpoint).metadata;
   const auto trained_for = metadata.find("model_fingerprint");

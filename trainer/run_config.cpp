@@ -23,30 +23,17 @@ const std::vector<std::string>& keys_without_effect() {
                                                 "remove_unused_columns",
                                                 "push_to_hub",
                                                 "attn_implementation",
+                                                "bnb_4bit_compute_dtype",
                                                 "logging_dir"};
   return keys;
 }
 
 const std::vector<std::string>& keys_of_later_versions() {
-  static const std::vector<std::string> keys = {"adapter_path",
-                                                "columns",
-                                                "medusa_head_rank",
-                                                "medusa_vocab",
-                                                "labels",
-                                                "heads_loss",
-                                                "order",
-                                                "load_in_4bit",
-                                                "load_in_8bit",
-                                                "bnb_4bit_quant_type",
-                                                "bnb_4bit_use_double_quant",
-                                                "bnb_4bit_compute_dtype",
-                                                "parallel_heads",
-                                                "ddp_timeout",
-                                                "state_cache",
-                                                "backbone_memory",
-                                                "vocab_gradient_filter",
-                                                "max_run_time",
-                                                "detect_bit_errors"};
+  static const std::vector<std::string> keys = {"adapter_path", "columns",          "medusa_head_rank",
+                                                "medusa_vocab", "labels",           "heads_loss",
+                                                "order",        "parallel_heads",   "ddp_timeout",
+                                                "state_cache",  "backbone_memory",  "vocab_gradient_filter",
+                                                "max_run_time", "detect_bit_errors"};
   return keys;
 }
 
@@ -155,6 +142,8 @@ void Reader::check_heads(const std::string& file) const {
   if (factors != 1 && factors != static_cast<size_t>(c.heads.num_heads)) {
     contradict(file, "medusa_lr_multiplier", "medusa_num_heads", "give one factor, or one per head");
   }
+  if (c.load_in_8bit && c.load_in_4bit)
+    contradict(file, "load_in_8bit", "load_in_4bit", "choose one of them");
   if (c.max_steps <= 0 && c.num_train_epochs <= 0) {
     contradict(file, "max_steps", "num_train_epochs", "there would be no step to train");
   }
@@ -237,6 +226,12 @@ void read_overrides(Reader& reader, const std::vector<std::string>& overrides) {
 }
 
 }  // namespace
+
+Quantisation RunConfig::quantisation() const {
+  if (load_in_8bit) return Quantisation::int8;
+  if (!load_in_4bit) return Quantisation::none;
+  return bnb_4bit_use_double_quant ? Quantisation::nf4_double : Quantisation::nf4;
+}
 
 int64_t RunConfig::global_batch() const {
   return global_batch_size > 0 ? global_batch_size

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/dtype.h"
+#include "kernels/quantise.h"
 #include "model/medusa_heads.h"
 #include "optim/options.h"
 #include "trainer/head_trainer.h"
@@ -53,6 +54,10 @@ struct RunConfig {
   OptimizerOptions optimizer;
   bool bf16 = true;
   bool tf32 = false;
+  bool load_in_4bit = false;
+  bool load_in_8bit = false;
+  std::string bnb_4bit_quant_type = "nf4";
+  bool bnb_4bit_use_double_quant = true;
   int64_t logging_steps = 10;
   int64_t eval_steps = 0;
   int64_t save_steps = 0;
@@ -69,6 +74,7 @@ struct RunConfig {
   // What follows from several keys.
   int64_t global_batch() const;  // sequences per optimizer step
   DType compute() const { return bf16 ? DType::bf16 : DType::f32; }
+  Quantisation quantisation() const;           // of the backbone
   std::vector<double> lr_multipliers() const;  // [K]
   // Optimizer steps of the whole run, for a number of sequences.
   int64_t steps_per_epoch(int64_t sequences) const;

@@ -296,6 +296,20 @@ void add_optimizer_fields(Fields& f) {
   f.push_back(boolean(
       {"tf32", {}, "f32 matrix products in tf32 on a GPU; no effect on a CPU"},
       [](auto& c) -> auto& { return c.tf32; }));
+  f.push_back(boolean(
+      {"load_in_4bit",
+       {},
+       "the backbone's matrices (not its embeddings and lm_head) in 4 bits, 4.5 with their scales"},
+      [](auto& c) -> auto& { return c.load_in_4bit; }));
+  f.push_back(boolean(
+      {"load_in_8bit", {}, "the same in 8 bits, rows scaled by their largest value"},
+      [](auto& c) -> auto& { return c.load_in_8bit; }));
+  f.push_back(choice<std::string>(
+      {"bnb_4bit_quant_type", {}, "how load_in_4bit rounds"}, {{"nf4", "nf4"}},
+      [](auto& c) -> auto& { return c.bnb_4bit_quant_type; }));
+  f.push_back(boolean(
+      {"bnb_4bit_use_double_quant", {}, "load_in_4bit rounds its scales too, as bitsandbytes does"},
+      [](auto& c) -> auto& { return c.bnb_4bit_use_double_quant; }));
 }
 
 void add_report_fields(Fields& f) {

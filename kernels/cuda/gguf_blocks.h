@@ -2,12 +2,13 @@
 
 #include "kernels/cuda/device.h"
 #include "kernels/error.h"
+#include "kernels/quantise.h"
 
 namespace gorgon::cuda {
 
-// GGUF's block types on the device, a value at a time (layouts: ggml-common.h of ggml). One rounding per
-// operation, as the CPU backend does it. Blocks lie at any address, so their fields are put together from
-// bytes.
+// GGUF's block types, and those of quantise.h, on the device, a value at a time (layouts: ggml-common.h of
+// ggml). One rounding per operation, as the CPU backend does it. Blocks lie at any address, so their fields
+// are put together from bytes.
 
 __device__ __forceinline__ uint32_t read_u16(const uint8_t* from) {
   return static_cast<uint32_t>(from[0]) | static_cast<uint32_t>(from[1]) << 8;
@@ -133,6 +134,24 @@ struct Block<DType::q6_k> {
   }
 };
 
+template <>
+struct Block<DType::nf4> {
+  static constexpr int kElements = 64, kBytes = 36;
+  static __device__ float value(const uint8_t* block, int j) {
+    const float values[16] = GORGON_NF4_VALUES;
+    return values[j % 2 == 0 ? block[4 + j / 2] >> 4 : block[4 + j / 2] & 15] *
+           Block<DType::f32>::value(block, 0);
+  }
+};
+template <>
+struct Block<DType::int8_row> {
+  static constexpr int kElements = 64, kBytes = 68;
+  static __device__ float value(const uint8_t* block, int j) {
+    return static_cast<float>(static_cast<int8_t>(block[4 + j])) * Block<DType::f32>::value(block, 0) *
+           kInt8Step;
+  }
+};
+
 // Calls body with the Block of a type that dequantise() takes.
 template <typename Body>
 void with_block(DType type, Body&& body) {
@@ -159,6 +178,10 @@ void with_block(DType type, Body&& body) {
       return body(Block<DType::q5_k>{});
     case DType::q6_k:
       return body(Block<DType::q6_k>{});
+    case DType::nf4:
+      return body(Block<DType::nf4>{});
+    case DType::int8_row:
+      return body(Block<DType::int8_row>{});
     default:
       fail_internal("dequantise", "a type that holds no weights");
   }

@@ -19,8 +19,9 @@ void dequantise_view(ConstView weight, View out, const Stream& stream) {
 TEST(DequantiseOnGpu, HasTheBitsOfTheCpu) {
   const Stream host({}, 1), device(test_device(), 1);
   std::mt19937 random(1);
-  for (const DType type : {DType::f32, DType::f16, DType::bf16, DType::q4_0, DType::q4_1, DType::q5_0,
-                           DType::q5_1, DType::q8_0, DType::q4_k, DType::q5_k, DType::q6_k}) {
+  for (const DType type :
+       {DType::f32, DType::f16, DType::bf16, DType::q4_0, DType::q4_1, DType::q5_0, DType::q5_1, DType::q8_0,
+        DType::q4_k, DType::q5_k, DType::q6_k, DType::nf4, DType::int8_row}) {
     SCOPED_TRACE(name(type));
     constexpr int64_t kRows = 3, kColumns = 512;
     std::vector<std::byte> stored(static_cast<size_t>(bytes_of(type, kRows * kColumns)));

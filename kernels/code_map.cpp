@@ -1,4 +1,4 @@
-#include "optim/code_map.h"
+#include "kernels/code_map.h"
 
 #include <algorithm>
 #include <cmath>
