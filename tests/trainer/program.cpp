@@ -37,6 +37,8 @@ Program::Program(const std::vector<std::string>& arguments) : out_(temporary_fil
   for (std::string& argument : all) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
   process_ = ::fork();
+  if (process_ < 0)
+    throw std::runtime_error("fork failed");  // a signal to process -1 would reach every process
   if (process_ != 0) return;
   ::dup2(::open(out_.c_str(), O_WRONLY | O_TRUNC), STDOUT_FILENO);
   ::dup2(::open(err_.c_str(), O_WRONLY | O_TRUNC), STDERR_FILENO);
@@ -55,6 +57,7 @@ Program::~Program() {
 }
 
 void Program::signal(int number) {
+  if (process_ <= 0) throw std::logic_error("no process to signal");
   ::kill(process_, number);
 }
 
