@@ -3,8 +3,8 @@
 #include <array>
 #include <cstdint>
 
-#include "optim/adamw.h"
 #include "kernels/code_map.h"
+#include "optim/adamw.h"
 
 namespace gorgon::cpu {
 

@@ -1,8 +1,8 @@
 #include "optim/optimizer.h"
 
+#include "kernels/code_map.h"
 #include "kernels/convert.h"
 #include "kernels/error.h"
-#include "kernels/code_map.h"
 
 namespace gorgon {
 

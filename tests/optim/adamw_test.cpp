@@ -7,8 +7,8 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/error.h"
 #include "kernels/code_map.h"
+#include "kernels/error.h"
 #include "optim/stochastic_rounding.h"
 #include "tests/optim/golden.h"
 #include "tests/optim/on_device.h"
