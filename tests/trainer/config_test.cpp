@@ -75,13 +75,15 @@ TEST(Config, EveryKeyIsReadAndSavedAndComesBack) {
       "logging_strategy: epoch\neval_strategy: epoch\nsave_strategy: epoch\nsave_total_limit: 5\n"
       "metric_for_best_model: eval_two_loss\nload_best_model_at_end: true\nearly_stopping_patience: "
       "3\nreport_to: none\n"
+      "load_in_4bit: true\nload_in_8bit: false\nbnb_4bit_quant_type: nf4\nbnb_4bit_use_double_quant: false\n"
       "device: cpu\n";
   const RunConfig c = parse_config(text, "run.yaml", {}).config;
   const RunConfig defaults;
   const RunConfig again = parse_config(to_yaml(c), "saved.yaml", {}).config;
   for (const ConfigField& field : config_fields()) {
     const bool one_value = field.name == "packing_strategy" || field.name == "medusa_head_linear" ||
-                           field.name == "train_only_medusa_heads";
+                           field.name == "train_only_medusa_heads" || field.name == "bnb_4bit_quant_type" ||
+                           field.name == "load_in_8bit";  // contradicts load_in_4bit; read below
     EXPECT_THAT(text, HasSubstr(field.name + ": "));
     if (!one_value) {
       EXPECT_NE(field.print(c), field.print(defaults)) << field.name;
@@ -92,6 +94,7 @@ TEST(Config, EveryKeyIsReadAndSavedAndComesBack) {
   EXPECT_EQ(c.eval_dataset_path, (std::vector<NamedPath>{{"one", "e.jsonl"}, {"two", "f.jsonl"}}));
   EXPECT_EQ(c.train_dataset_path[1], "y\"*.jsonl");
   EXPECT_FLOAT_EQ(c.optimizer.beta2, 0.99f);
+  EXPECT_TRUE(config_of("load_in_8bit: true\n").load_in_8bit);
 }
 
 TEST(Config, AliasesAndSeveralNamesOfOneKey) {
