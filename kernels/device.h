@@ -6,6 +6,7 @@
 
 namespace gorgon {
 
+class Profile;
 class ThreadPool;
 
 enum class DeviceKind : uint8_t { cpu, cuda };
@@ -43,10 +44,15 @@ class Stream {
 
   void synchronize() const;
 
+  // Where the time of what runs here is counted (profile.h); nullptr = nowhere. Must outlive its use.
+  Profile* profile() const { return profile_; }
+  void set_profile(Profile* profile) { profile_ = profile; }
+
  private:
   Device device_;
   std::unique_ptr<ThreadPool> threads_;
   void* native_ = nullptr;
+  Profile* profile_ = nullptr;
   mutable void* scratch_ = nullptr;
   mutable int64_t scratch_bytes_ = 0;
 };

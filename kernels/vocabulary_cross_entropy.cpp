@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/error.h"
+#include "kernels/profile.h"
 
 namespace gorgon {
 
@@ -47,6 +48,7 @@ void cross_entropy_statistics(ConstView x, ConstView weight, ConstView labels, i
     const int64_t end = std::min(columns, at + kVocabularyTile);
     const View tile = logits.columns(at, end);
     gemm(x, weight.rows(at, end), tile, {.transpose_b = true}, stream);
+    const ProfileScope scope(stream, "heads: statistics of the logits");
     cpu::merge_statistics(tile, at == 0, statistics, stream);
   }
   cpu::label_logits(logits, labels, begin, statistics.label_logit, stream);

@@ -4,6 +4,7 @@
 #include "kernels/embedding.h"
 #include "kernels/error.h"
 #include "kernels/gemm.h"
+#include "kernels/profile.h"
 #include "kernels/rms_norm.h"
 #include "kernels/swiglu.h"
 
@@ -39,6 +40,12 @@ void check(const BackboneContext& context, int64_t tokens) {
   require(context.trees.empty() || context.trees.size() == sequences, "Backbone", "number of trees");
 }
 
+void product(const char* part, ConstView x, const WeightMatrix& weight, View y, Write write,
+             const Stream& stream) {
+  const ProfileScope scope(stream, part);
+  linear(x, weight, y, write, stream);
+}
+
 void copy_rows(ConstView from, View to) {
   const int64_t bytes = bytes_of(from.type, from.columns());
   for (int64_t i = 0; i < from.rows(); ++i) {
@@ -56,6 +63,7 @@ Backbone::Backbone(const ModelWeights& weights, DType compute) : weights_(weight
 }
 
 void Backbone::embed(std::span<const int32_t> tokens, View x, const Stream& stream) const {
+  const ProfileScope scope(stream, "backbone: embedding");
   embedding(DeviceIntegers(tokens, stream.device()).view(), weights_.token_embedding, x, stream);
 }
 
@@ -72,10 +80,14 @@ void Backbone::attend(int64_t l, View x, const BackboneContext& context, const S
   const int64_t kv_width = c.num_key_value_heads * c.head_dim;
 
   Tensor normed(compute_, {n, c.hidden_size}, x.device), qkv(compute_, {n, q_width + 2 * kv_width}, x.device);
-  rms_norm(x, w.attention_norm.view(), c.rms_norm_eps, normed.view(), stream);
-  linear(normed.view(), w.query_key_value, qkv.view(), Write::overwrite, stream);
-  rotary_embedding(qkv.view().columns(0, q_width + kv_width), c.head_dim,
-                   DeviceIntegers(context.positions, stream.device()).view(), rotary_, stream);
+  norm(x, w.attention_norm, normed.view(), stream);
+  product("backbone: queries, keys, values", normed.view(), w.query_key_value, qkv.view(), Write::overwrite,
+          stream);
+  {
+    const ProfileScope scope(stream, "backbone: rotary embedding");
+    rotary_embedding(qkv.view().columns(0, q_width + kv_width), c.head_dim,
+                     DeviceIntegers(context.positions, stream.device()).view(), rotary_, stream);
+  }
   const View keys = qkv.view().columns(q_width, q_width + kv_width);
   const View values = qkv.view().columns(q_width + kv_width, q_width + 2 * kv_width);
 
@@ -98,8 +110,11 @@ void Backbone::attend(int64_t l, View x, const BackboneContext& context, const S
   Tensor mixed(compute_, {n, q_width}, x.device);
   const AttentionShape shape{c.num_attention_heads, c.num_key_value_heads, c.head_dim,
                              c.sliding_window.value_or(0)};
-  attention(qkv.view().columns(0, q_width), sequences, shape, mixed.view(), stream);
-  linear(mixed.view(), w.attention_output, x, Write::accumulate, stream);
+  {
+    const ProfileScope scope(stream, "backbone: attention");
+    attention(qkv.view().columns(0, q_width), sequences, shape, mixed.view(), stream);
+  }
+  product("backbone: attention output", mixed.view(), w.attention_output, x, Write::accumulate, stream);
 }
 
 void Backbone::feed_forward(int64_t l, View x, const Stream& stream) const {
@@ -109,18 +124,26 @@ void Backbone::feed_forward(int64_t l, View x, const Stream& stream) const {
   Tensor normed(compute_, {n, c.hidden_size}, x.device);
   Tensor gate_up(compute_, {n, 2 * c.intermediate_size}, x.device);
   Tensor gated(compute_, {n, c.intermediate_size}, x.device);
-  rms_norm(x, w.feed_forward_norm.view(), c.rms_norm_eps, normed.view(), stream);
-  linear(normed.view(), w.gate_up, gate_up.view(), Write::overwrite, stream);
-  swiglu(gate_up.view(), gated.view(), stream);
-  linear(gated.view(), w.down, x, Write::accumulate, stream);
+  norm(x, w.feed_forward_norm, normed.view(), stream);
+  product("backbone: gate and up", normed.view(), w.gate_up, gate_up.view(), Write::overwrite, stream);
+  {
+    const ProfileScope scope(stream, "backbone: SwiGLU");
+    swiglu(gate_up.view(), gated.view(), stream);
+  }
+  product("backbone: down", gated.view(), w.down, x, Write::accumulate, stream);
+}
+
+void Backbone::norm(ConstView x, const Tensor& weight, View y, const Stream& stream) const {
+  const ProfileScope scope(stream, "backbone: RMSNorm");
+  rms_norm(x, weight.view(), config().rms_norm_eps, y, stream);
 }
 
 void Backbone::final_norm(ConstView x, View states, const Stream& stream) const {
-  rms_norm(x, weights_.final_norm.view(), config().rms_norm_eps, states, stream);
+  norm(x, weights_.final_norm, states, stream);
 }
 
 void Backbone::logits(ConstView states, View out, const Stream& stream) const {
-  linear(states, weights_.lm_head, out, Write::overwrite, stream);
+  product("backbone: lm_head", states, weights_.lm_head, out, Write::overwrite, stream);
 }
 
 Tensor Backbone::forward(std::span<const int32_t> tokens, const BackboneContext& context,

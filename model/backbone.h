@@ -51,6 +51,7 @@ class Backbone {
  private:
   void attend(int64_t l, View x, const BackboneContext& context, const Stream& stream) const;
   void feed_forward(int64_t l, View x, const Stream& stream) const;
+  void norm(ConstView x, const Tensor& weight, View y, const Stream& stream) const;
 
   const ModelWeights& weights_;
   DType compute_;

@@ -4,6 +4,7 @@
 
 #include "kernels/convert.h"
 #include "kernels/error.h"
+#include "kernels/profile.h"
 #include "kernels/resblock.h"
 
 namespace gorgon {
@@ -61,24 +62,39 @@ void HeadPass::forward(const MedusaHead& head, ConstView hidden, ConstView rows,
                        const Stream& stream) {
   require(rows.elements() <= shape_.rows && rows.elements() == labels.elements(), "HeadPass", "rows");
   rows_ = rows.elements();
-  gather_rows(hidden, rows, chunk(x_[0]), stream);
-  for (size_t l = 0; l < u_.size(); ++l) {
-    gemm(chunk(x_[l]), head.blocks[l].weight.view(), chunk(u_[l]), {.transpose_b = true}, stream);
-    resblock_forward(chunk(u_[l]), head.blocks[l].bias.view(), chunk(x_[l]), chunk(x_[l + 1]), stream);
+  {
+    const ProfileScope scope(stream, "heads: ResBlocks");
+    gather_rows(hidden, rows, chunk(x_[0]), stream);
+    for (size_t l = 0; l < u_.size(); ++l) {
+      gemm(chunk(x_[l]), head.blocks[l].weight.view(), chunk(u_[l]), {.transpose_b = true}, stream);
+      resblock_forward(chunk(u_[l]), head.blocks[l].bias.view(), chunk(x_[l]), chunk(x_[l + 1]), stream);
+    }
   }
+  const ProfileScope scope(stream, "heads: logits");
   cross_entropy_statistics(chunk(x_.back()), head.linear.view(), labels, 0, logits(), statistics(), stream);
 }
 
 void HeadPass::count_hits(ConstView labels, const Stream& stream) {
+  const ProfileScope scope(stream, "heads: hits");
   cross_entropy_hits(logits(), labels, 0, statistics(), chunk(hits_), stream);
 }
 
 void HeadPass::backward(const MedusaHead& head, ConstView labels, ConstView row_scale,
                         const HeadGradients& gradients, Write write, const Stream& stream) {
-  cross_entropy_gradient(logits(), labels, 0, statistics(), row_scale, chunk(hits_), stream);
   const GemmOptions weight_gradient = {.transpose_a = true, .write = write};
-  gemm(logits(), chunk(x_.back()), gradients.linear, weight_gradient, stream);
-  gemm(logits(), head.linear.view(), chunk(dy_), {}, stream);
+  {
+    const ProfileScope scope(stream, "heads: gradient of the logits");
+    cross_entropy_gradient(logits(), labels, 0, statistics(), row_scale, chunk(hits_), stream);
+  }
+  {
+    const ProfileScope scope(stream, "heads: gradient of the Linear");
+    gemm(logits(), chunk(x_.back()), gradients.linear, weight_gradient, stream);
+  }
+  {
+    const ProfileScope scope(stream, "heads: gradient of the features");
+    gemm(logits(), head.linear.view(), chunk(dy_), {}, stream);
+  }
+  const ProfileScope scope(stream, "heads: ResBlocks backward");
   for (size_t l = u_.size(); l-- > 0;) {
     resblock_backward(chunk(dy_), chunk(u_[l]), chunk(du_), gradients.bias[l], write, stream);
     gemm(chunk(du_), chunk(x_[l]), gradients.weight[l], weight_gradient, stream);

@@ -63,6 +63,7 @@ void add_train(CLI::App& app, Arguments& arguments) {
                    "auto: go on when OUTPUT_DIR holds this run; never; or the PATH of a checkpoint")
       ->capture_default_str();
   command->add_flag("--force", a.force, "remove an earlier run from OUTPUT_DIR and start over");
+  command->add_flag("--profile", a.profile, "print where the time of the steps went");
   command->callback([&arguments] {
     arguments.run = [&arguments](Console& console) { return train_command(arguments.train, console); };
   });

@@ -1,11 +1,15 @@
+#include <optional>
+
 #include <fmt/format.h>
 
 #include "data/file.h"
 #include "kernels/error.h"
+#include "kernels/profile.h"
 #include "trainer/checkpoint.h"
 #include "trainer/commands.h"
 #include "trainer/data_sets.h"
 #include "trainer/heads_file.h"
+#include "trainer/profile_table.h"
 #include "trainer/run_config.h"
 #include "trainer/run_directory.h"
 #include "trainer/training_run.h"
@@ -135,7 +139,7 @@ int train_command(const TrainArguments& arguments, Console& console) {
   const fs::path checkpoint = checkpoint_to_resume(arguments, config, directory, console);
 
   const StopSignal stop;  // a signal that comes while things are loaded is honoured before the first step
-  const Stream stream(parse_device(config.device));
+  Stream stream(parse_device(config.device));
   const ModelConfig shape = load_model_config(config.model_path);
   check_sequence_length(config, shape);
   const TextModel text(config.model_path);
@@ -154,7 +158,12 @@ int train_command(const TrainArguments& arguments, Console& console) {
   const RunInputs inputs{config, weights, train, evals, stream};
   TrainingRun run(inputs, directory.path(), checkpoint, console);
   drop_later(directory, checkpoint, console);
-  if (run.train(stop) == TrainingRun::Outcome::preempted) {
+  std::optional<Profile> profile;
+  if (arguments.profile) stream.set_profile(&profile.emplace(stream.threads()));
+  const TrainingRun::Outcome outcome = run.train(stop);
+  if (profile) fmt::print("{}", profile_table(*profile));
+  stream.set_profile(nullptr);
+  if (outcome == TrainingRun::Outcome::preempted) {
     console.info(fmt::format("stopped by {}; the same command goes on from here", stop.name()));
     return static_cast<int>(ExitCode::preempted);
   }

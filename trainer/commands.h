@@ -29,6 +29,7 @@ struct TrainArguments {
   std::filesystem::path dataset;
   std::string resume = "auto";  // auto, never, or a checkpoint's path
   bool force = false;           // remove what an earlier run left in output_dir
+  bool profile = false;         // print where the time went
 };
 int train_command(const TrainArguments& arguments, Console& console);
 

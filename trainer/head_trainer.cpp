@@ -7,6 +7,7 @@
 
 #include "kernels/convert.h"
 #include "kernels/error.h"
+#include "kernels/profile.h"
 #include "model/head_pass.h"
 #include "optim/gradient_clipping.h"
 #include "optim/lr_schedule.h"
@@ -190,6 +191,7 @@ HeadGradients HeadTrainer::Impl::gradients_of(size_t k, bool several_chunks) {
 
 void HeadTrainer::Impl::keep_gradients(size_t k, bool several_chunks) {
   if (type == DType::f32) return;
+  const ProfileScope scope(stream, "heads: gradients to bf16");
   Gradients& g = *gradients;
   const size_t first = k * parameters_per_head(), layers = heads.heads[k].blocks.size();
   for (size_t l = 0; l < layers; ++l) {
@@ -224,6 +226,7 @@ void HeadTrainer::Impl::train_head(size_t k, const StateRows& rows, const HeadRo
 
 // Global norm, and the first head with a loss or gradient that is not finite.
 void HeadTrainer::Impl::measure_gradients(StepResult& result) {
+  const ProfileScope scope(stream, "gradient norm");
   Tensor& sums = gradients->square_sums;
   const auto count = static_cast<int64_t>(parameters.size());
   for (int64_t i = 0; i < count; ++i) {
@@ -272,7 +275,10 @@ StepResult HeadTrainer::step(const StateRows& rows, int64_t s) {
   scalars.grad_scale = clip_scale(result.grad_norm, static_cast<double>(t.options.optimizer.max_grad_norm));
   scalars.step = static_cast<int32_t>(t.adam_steps + 1);
   scalars.skip = result.skipped ? 1 : 0;
-  t.optimizer->step(scalars, t.stream);
+  {
+    const ProfileScope scope(t.stream, "AdamW");
+    t.optimizer->step(scalars, t.stream);
+  }
   if (!result.skipped) ++t.adam_steps;
   return result;
 }

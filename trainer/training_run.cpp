@@ -7,6 +7,7 @@
 
 #include "data/file.h"
 #include "kernels/error.h"
+#include "kernels/profile.h"
 #include "trainer/data_sets.h"
 #include "trainer/heads_file.h"
 #include "trainer/train_step.h"
@@ -106,6 +107,7 @@ void TrainingRun::one_step(Progress& progress) {
                                  config_.per_device_train_batch_size, state_.step + 1, inputs_.stream);
   ++state_.step;
   record.epoch = epoch();
+  const ProfileScope scope(inputs_.stream, "reports");
   reports_->step(record);
   count_skipped(record);
   log_step(record);
@@ -154,6 +156,7 @@ void TrainingRun::complete_step() {
 }
 
 void TrainingRun::evaluate() {
+  const ProfileScope scope(inputs_.stream, "evaluation");
   last_evaluations_ = run_evaluations();
   for (const auto& [name, evaluation] : last_evaluations_) {
     reports_->evaluation({state_.step, epoch(), name, evaluation.loss, evaluation.heads});
@@ -200,6 +203,7 @@ std::vector<std::pair<std::string, Evaluation>> TrainingRun::run_evaluations() {
 }
 
 void TrainingRun::save() {
+  const ProfileScope scope(inputs_.stream, "checkpoints");
   reports_->sync();
   state_.metrics_bytes = reports_->metrics_bytes();
   state_.event_bytes = reports_->event_bytes();
