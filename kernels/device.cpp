@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "kernels/error.h"
 #include "kernels/thread_pool.h"
@@ -46,8 +47,12 @@ Device parse_device(const std::string& name) {
   return {DeviceKind::cuda, index};
 }
 
-Stream::Stream(Device device, int threads)
-    : device_(device), threads_(std::make_unique<ThreadPool>(threads)) {
+Stream::Stream(Device device, int threads) : Stream(device, StreamOptions{.threads = threads}) {}
+
+Stream::Stream(Device device, StreamOptions options)
+    : device_(device),
+      options_(std::move(options)),
+      threads_(std::make_unique<ThreadPool>(options_.threads)) {
   if (device.kind == DeviceKind::cuda) native_ = cuda::create_stream(device.index);
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -23,19 +25,40 @@ std::string to_string(Device device);  // "cpu", "cuda:0"
 // Throws Error(config) for another name, Error(resource) for a device that is not there.
 Device parse_device(const std::string& name);
 
+// Thrown at a stop point to the command at work. Not a failure, so not an Error.
+class Stopped : public std::exception {
+ public:
+  const char* what() const noexcept override { return "stopped on request"; }
+};
+
+// What the owner of a stream chooses beside its device.
+struct StreamOptions {
+  int threads = 0;    // workers of the CPU backend (0 = one per core the process may use)
+  bool tf32 = false;  // a GPU may round the operands of f32 products to tf32
+  std::function<bool()> stop_wanted = {};  // asked at stop points; empty = never
+};
+
 // Where and with what an op runs: a device, the threads of the CPU backend, the queue of the CUDA backend.
 // Passed to every op, never global. Ops on a CPU stream are finished when they return; ops on a CUDA stream
 // are ordered in it. Not copyable; one thread at a time uses a stream.
 class Stream {
  public:
-  // threads: workers of the CPU backend (0 = one per core the process may use).
   explicit Stream(Device device = {}, int threads = 0);
+  Stream(Device device, StreamOptions options);
   ~Stream();
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
   Device device() const { return device_; }
   ThreadPool& threads() const { return *threads_; }
+  bool tf32() const { return options_.tf32; }
+
+  // Between pieces of work that may be left undone (layers, chunks of rows): throws Stopped where the owner
+  // wants the work to end.
+  void stop_point() const {
+    if (options_.stop_wanted && options_.stop_wanted()) throw Stopped();
+  }
+
   void* native() const { return native_; }  // the CUDA backend's queue on a GPU, nullptr on the CPU
 
   // Memory of the device for what an op needs between its beginning and its end; the next call may hand out
@@ -50,6 +73,7 @@ class Stream {
 
  private:
   Device device_;
+  StreamOptions options_;
   std::unique_ptr<ThreadPool> threads_;
   void* native_ = nullptr;
   Profile* profile_ = nullptr;

@@ -13,7 +13,8 @@ enum class Write { overwrite, accumulate };
 // rounded once. Row strides of all three are honoured; c must not overlap a or b. K = 0 gives zeros
 // (overwrite) or nothing. Row i of c does not depend on M or on the number of threads (f32: to the bit; bf16:
 // for equal shapes). Where the chip has no bf16 arithmetic, operands are converted while packing and
-// multiplied in f32. Throws Error(internal) for shapes or types outside this contract.
+// multiplied in f32. Where the stream allows tf32, a GPU may round f32 operands to it (10 bits of fraction).
+// Throws Error(internal) for shapes or types outside this contract.
 struct GemmOptions {
   bool transpose_a = false;
   bool transpose_b = false;

@@ -165,7 +165,7 @@ void gemm(ConstView a, ConstView b, View c, const GemmOptions& options, const St
                         options.transpose_a,
                         options.transpose_b,
                         options.write == Write::accumulate,
-                        false,
+                        stream.tf32(),
                         alignment_of(a.data, bytes(a)),
                         alignment_of(b.data, bytes(b)),
                         alignment_of(c.data, bytes(c))};

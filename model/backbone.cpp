@@ -69,6 +69,7 @@ void Backbone::embed(std::span<const int32_t> tokens, View x, const Stream& stre
 
 void Backbone::layer(int64_t l, View x, const BackboneContext& context, const Stream& stream) const {
   check(context, x.rows());
+  stream.stop_point();
   attend(l, x, context, stream);
   feed_forward(l, x, stream);
 }

@@ -32,7 +32,7 @@ struct BackboneContext {
 // The residual stream x is f32 in both modes: the products of `compute` type add into it without rounding
 // (accumulating GEMM), so that bf16 keeps only the errors of its operands. Everything is refused with
 // Error(internal) that a caller has to prevent: tokens outside the vocabulary, positions beyond
-// max_position_embeddings.
+// max_position_embeddings. A layer begins with a stop point of the stream.
 class Backbone {
  public:
   Backbone(const ModelWeights& weights, DType compute);  // weights must outlive it; f32 or bf16

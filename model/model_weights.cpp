@@ -104,6 +104,7 @@ class Importer {
   }
 
   void run() {
+    stream_.stop_point();
     stream_.threads().parallel_for(static_cast<int64_t>(jobs_.size()),
                                    [&](int64_t i) { jobs_[static_cast<size_t>(i)](); });
     jobs_.clear();

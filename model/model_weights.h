@@ -33,7 +33,8 @@ struct ModelWeights {
 // Loads a backbone from a GGUF file or a Hugging Face directory (config.json, *.safetensors with or without
 // an index). Matrices become `compute` (f32 or bf16); the Q/K rows of GGUF's Llama are put back in Hugging
 // Face's order, so that rotary embedding always pairs element i with i + head_dim / 2. Every tensor is
-// checked (missing, shape, NaN) before the first is used. Throws Error(model).
+// checked (missing, shape, NaN) before the first is used. A layer begins with a stop point of the stream.
+// Throws Error(model).
 //
 // WeightStorage::as_stored keeps matrices of GGUF blocks as they are (all but the embedding table; parts of
 // one matrix that differ in type are converted): a step of decoding then reads 4 to 8 bits a weight.

@@ -215,7 +215,9 @@ void HeadTrainer::Impl::train_head(size_t k, const StateRows& rows, const HeadRo
   const HeadGradients to = gradients_of(k, chunks.size() > 1);
   Write write = Write::overwrite;
   for (const Chunk& chunk : chunks) {
+    stream.stop_point();
     pass->forward(heads.heads[k], rows.hidden.view(), chunk.row.view(), chunk.label.view(), stream);
+    stream.stop_point();
     pass->backward(heads.heads[k], chunk.label.view(), chunk.scale.view(), to, write, stream);
     add_losses(pass->losses(stream), chunk.count, metrics);
     add_hits(pass->hits(stream), chunk.count, metrics);
@@ -290,6 +292,7 @@ void HeadTrainer::evaluate(const StateRows& rows, std::vector<HeadMetrics>& sums
   sums.resize(rows_of.size());
   for (size_t k = 0; k < rows_of.size(); ++k) {
     for (const Chunk& chunk : chunks_of(rows_of[k], t.options.chunk_rows, 0.0f, t.stream.device())) {
+      t.stream.stop_point();
       t.pass->forward(t.heads.heads[k], rows.hidden.view(), chunk.row.view(), chunk.label.view(), t.stream);
       t.pass->count_hits(chunk.label.view(), t.stream);
       add_losses(t.pass->losses(t.stream), chunk.count, sums[k]);

@@ -64,7 +64,8 @@ class HeadTrainer {
   ~HeadTrainer();
 
   // Optimizer step s (from 1) on rows; N_k is counted from rows.targets. A table without rows is a step with
-  // gradients of zero. Throws Error(internal) for a target outside the vocabulary.
+  // gradients of zero. Its stop points lie before the update: after Stopped, heads and optimizer are those of
+  // the step before. Throws Error(internal) for a target outside the vocabulary.
   StepResult step(const StateRows& rows, int64_t s);
   // Loss sums and hits without gradients; adds to `sums` [K].
   void evaluate(const StateRows& rows, std::vector<HeadMetrics>& sums);

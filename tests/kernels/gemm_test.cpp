@@ -179,6 +179,31 @@ TEST(Linear, OfBlocksEqualsTheProductOfTheirValues) {
   }
 }
 
+// tf32 keeps 10 bits of an operand's fraction: products of random numbers err by some 2^-11, f32's by 2^-24.
+// A CPU has no tf32 and must give the same bits.
+TEST(Gemm, Tf32OnAGpuAlone) {
+  const Tensor a = random_matrix(DType::f32, 64, 256, 1), b = random_matrix(DType::f32, 128, 256, 2);
+  const auto product = [&](bool tf32) {
+    Tensor c(DType::f32, {64, 128});
+    const Stream stream(test_device(), StreamOptions{.threads = 1, .tf32 = tf32});
+    on_device(stream, gemm, a.view(), b.view(), c.view(), GemmOptions{false, true});
+    return c;
+  };
+  const Tensor exact = product(false), rounded = product(true);
+  double error = 0, norm = 0;
+  for (int64_t i = 0; i < exact.elements(); ++i) {
+    error += std::pow(exact.as<float>()[i] - rounded.as<float>()[i], 2);
+    norm += std::pow(exact.as<float>()[i], 2);
+  }
+  const double relative = std::sqrt(error / norm);
+  if (test_device().kind == DeviceKind::cpu) {
+    EXPECT_EQ(relative, 0);
+  } else {
+    EXPECT_LT(relative, 2e-3);
+    EXPECT_GT(relative, 1e-6) << "tf32 was not used";
+  }
+}
+
 TEST(Gemm, NothingToSum) {
   const Stream stream(test_device(), 2);
   const Tensor a(DType::f32, {4, 0}), b(DType::f32, {6, 0});
