@@ -285,6 +285,12 @@ ModelWeights load_model(const std::filesystem::path& path, DType compute, const 
   return weights;
 }
 
+ModelConfig check_model(const std::filesystem::path& path) {
+  const ModelFiles files = open_model(path);
+  check_tensors(files);
+  return files.config;
+}
+
 ModelConfig load_model_config(const std::filesystem::path& path) {
   return kind_of(path) == Kind::directory ? read_hugging_face_config(path) : open_gguf_model(path).config;
 }

@@ -48,5 +48,7 @@ ModelWeights load_model(const std::filesystem::path& path, DType compute, const 
 
 // config only, without reading weights (for `plan`, checks before a run).
 ModelConfig load_model_config(const std::filesystem::path& path);
+// The same, after checking that every tensor is there in its shape and type. Throws Error(model).
+ModelConfig check_model(const std::filesystem::path& path);
 
 }  // namespace gorgon

@@ -5,6 +5,7 @@
 #include "trainer/commands.h"
 #include "trainer/distill.h"
 #include "trainer/run_config.h"
+#include "trainer/run_stream.h"
 
 namespace gorgon {
 namespace {
@@ -26,11 +27,11 @@ std::string identity(const DistillArguments& arguments, const RunConfig& config,
 
 }  // namespace
 
-int distill_command(const DistillArguments& arguments, Console& console) {
+int distill_command(const DistillArguments& arguments, Console& console, const StopSignal& stop) {
   const LoadedConfig loaded = load_config(arguments.config, arguments.overrides);
   const RunConfig& config = loaded.config;
   check_model_path(config.model_path);
-  const Stream stream(parse_device(config.device));
+  const Stream stream = make_stream(config, &stop);
   const ModelWeights weights = load_model(config.model_path, config.compute(), stream,
                                           WeightStorage::as_stored, config.quantisation());
   const TextModel text(config.model_path);
@@ -47,16 +48,11 @@ int distill_command(const DistillArguments& arguments, Console& console) {
   options.decoder.seed = arguments.seed;
   options.identity = identity(arguments, config, weights, set);
   const Backbone backbone(weights, config.compute());
-  const StopSignal stop;
   DistillOutcome outcome;
   {
     Progress progress(console, "distill", std::ssize(set.prompts));
-    outcome = distill(backbone, set.prompts, text.tokenizer, options, arguments.output, stream, &stop,
+    outcome = distill(backbone, set.prompts, text.tokenizer, options, arguments.output, stream,
                       [&](int64_t done) { progress.update(done, ""); });
-  }
-  if (outcome == DistillOutcome::stopped) {
-    console.warn("stopped; the same command goes on from here");
-    return static_cast<int>(ExitCode::preempted);
   }
   fmt::print("{} {} ({} rows)\n",
              outcome == DistillOutcome::complete ? "wrote" : "already complete:", arguments.output.string(),

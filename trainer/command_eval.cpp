@@ -29,8 +29,8 @@ std::vector<double> loss_weights(const LossOptions& loss, int heads) {
 std::vector<HeadSums> label_sums(const DecodeInputs& inputs, const EvalArguments& arguments,
                                  Console& console) {
   const RunConfig& config = inputs.found.config;
-  const PreparedDataset prepared = prepare(prepare_options(config, arguments.data), inputs.text.tokenizer,
-                                           inputs.text.chat_template(), inputs.stream.threads());
+  const PreparedDataset prepared =
+      prepare_rows(prepare_options(config, arguments.data), inputs.text, inputs.stream, console);
   check_token_range(prepared.dataset, inputs.weights.config.vocab_size, arguments.data.front());
   return evaluate_labels(inputs, prepared.dataset, arguments.limit, console);
 }
@@ -91,8 +91,8 @@ void require_lossless(const DecodeEvaluation& evaluation, DType compute, double 
 
 }  // namespace
 
-int eval_command(const EvalArguments& arguments, Console& console) {
-  const DecodeInputs inputs(arguments.run, arguments.model, arguments.dtype, console);
+int eval_command(const EvalArguments& arguments, Console& console, const StopSignal& stop) {
+  const DecodeInputs inputs(arguments.run, arguments.model, arguments.dtype, console, &stop);
   const int heads = inputs.heads.count();
   const std::vector<HeadSums> labels = label_sums(inputs, arguments, console);
   const std::vector<double> weights = loss_weights(inputs.found.config.loss, heads);

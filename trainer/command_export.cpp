@@ -6,16 +6,17 @@
 #include "trainer/commands.h"
 #include "trainer/decode_inputs.h"
 #include "trainer/export.h"
+#include "trainer/run_stream.h"
 
 namespace gorgon {
 
-int export_command(const ExportArguments& arguments, Console& console) {
+int export_command(const ExportArguments& arguments, Console& console, const StopSignal& stop) {
   const FoundHeads found = find_heads(arguments.heads, console);
   if (found.is_export) {
     fail(ExitCode::checkpoint,
          {arguments.heads.string(), "", "a run directory or a checkpoint", "an export", ""});
   }
-  const Stream stream(parse_device(found.config.device));
+  const Stream stream = make_stream(found.config, &stop);
   const ModelWeights weights =
       load_same_model(found, found.config.compute(), WeightStorage::converted, stream);
   const ExportReport report = export_hf(found, weights, arguments.output, stream);

@@ -113,7 +113,7 @@ void chat(const Session& session) {
 }  // namespace
 
 int generate_command(const GenerateArguments& arguments, Console& console) {
-  const DecodeInputs inputs(arguments.heads, arguments.model, arguments.dtype, console);
+  const DecodeInputs inputs(arguments.heads, arguments.model, arguments.dtype, console, nullptr);
   DecoderOptions options;
   options.tree = find_tree(inputs.found, arguments.tree, inputs.heads.count());
   options.lookup = arguments.lookup;

@@ -6,9 +6,12 @@
 #include <string>
 
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
+#include "kernels/device.h"
 #include "kernels/error.h"
 #include "trainer/commands.h"
+#include "trainer/stop_signal.h"
 
 namespace gorgon {
 namespace {
@@ -27,6 +30,24 @@ struct Arguments {
 
 constexpr const char* kSetHelp = "KEY=VALUE over the file's value, again for more keys";
 
+constexpr const char* kGoesOn = "the same command goes on from here";
+constexpr const char* kNothing = "nothing was written";
+
+// A command that SIGTERM and SIGINT stop between pieces of work. `outcome`: what that leaves.
+template <typename Command, typename CommandArguments>
+std::function<int(Console&)> stoppable(Command command, const CommandArguments& arguments,
+                                       const char* outcome) {
+  return [command, &arguments, outcome](Console& console) {
+    const StopSignal stop;
+    try {
+      return command(arguments, console, stop);
+    } catch (const Stopped&) {
+      console.info(fmt::format("stopped by {}; {}", stop.name(), outcome));
+      return static_cast<int>(ExitCode::preempted);
+    }
+  };
+}
+
 CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& what,
                       const std::string& footer) {
   CLI::App* command = app.add_subcommand(name, what);
@@ -44,9 +65,7 @@ void add_prepare(CLI::App& app, Arguments& arguments) {
   command->add_option("--preview", a.preview, "show N documents: what is supervised, masked and clipped")
       ->check(CLI::PositiveNumber);
   command->add_option("--dataset", a.dataset, "file to write instead of OUTPUT_DIR/prepared/dataset.h5");
-  command->callback([&arguments] {
-    arguments.run = [&arguments](Console& console) { return prepare_command(arguments.prepare, console); };
-  });
+  command->callback([&arguments] { arguments.run = stoppable(prepare_command, arguments.prepare, kGoesOn); });
 }
 
 void add_train(CLI::App& app, Arguments& arguments) {
@@ -64,9 +83,7 @@ void add_train(CLI::App& app, Arguments& arguments) {
       ->capture_default_str();
   command->add_flag("--force", a.force, "remove an earlier run from OUTPUT_DIR and start over");
   command->add_flag("--profile", a.profile, "print where the time of the steps went");
-  command->callback([&arguments] {
-    arguments.run = [&arguments](Console& console) { return train_command(arguments.train, console); };
-  });
+  command->callback([&arguments] { arguments.run = stoppable(train_command, arguments.train, kGoesOn); });
 }
 
 void add_dtype(CLI::App* command, std::string& dtype) {
@@ -113,9 +130,7 @@ void add_eval(CLI::App& app, Arguments& arguments) {
   command->add_option("--draft", a.draft, "where drafts come from (default: each in turn)")
       ->check(CLI::IsMember({"heads", "lookup", "both"}));
   command->add_option("--output", a.output, "JSON file to write");
-  command->callback([&arguments] {
-    arguments.run = [&arguments](Console& console) { return eval_command(arguments.eval, console); };
-  });
+  command->callback([&arguments] { arguments.run = stoppable(eval_command, arguments.eval, kNothing); });
 }
 
 void add_tree(CLI::App& app, Arguments& arguments) {
@@ -129,9 +144,7 @@ void add_tree(CLI::App& app, Arguments& arguments) {
   add_decoding(command, a);
   command->add_option("--output", a.output, "file to write; decoding finds tree.json beside the heads")
       ->required();
-  command->callback([&arguments] {
-    arguments.run = [&arguments](Console& console) { return tree_command(arguments.tree, console); };
-  });
+  command->callback([&arguments] { arguments.run = stoppable(tree_command, arguments.tree, kNothing); });
 }
 
 void add_distill(CLI::App& app, Arguments& arguments) {
@@ -149,9 +162,7 @@ void add_distill(CLI::App& app, Arguments& arguments) {
   command->add_option("--top-p", a.top_p, "draw from the most probable tokens up to this much probability")
       ->check(CLI::Range(0.01, 1.0));
   command->add_option("--seed", a.seed, "of the draws at a temperature");
-  command->callback([&arguments] {
-    arguments.run = [&arguments](Console& console) { return distill_command(arguments.distill, console); };
-  });
+  command->callback([&arguments] { arguments.run = stoppable(distill_command, arguments.distill, kGoesOn); });
 }
 
 void add_export(CLI::App& app, Arguments& arguments) {
@@ -164,9 +175,8 @@ void add_export(CLI::App& app, Arguments& arguments) {
       ->required()
       ->check(CLI::IsMember({"hf"}));
   command->add_option("--output", a.output, "new or empty directory")->required();
-  command->callback([&arguments] {
-    arguments.run = [&arguments](Console& console) { return export_command(arguments.exported, console); };
-  });
+  command->callback(
+      [&arguments] { arguments.run = stoppable(export_command, arguments.exported, kNothing); });
 }
 
 void add_generate(CLI::App& app, Arguments& arguments) {

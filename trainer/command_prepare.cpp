@@ -5,11 +5,11 @@
 
 #include "data/preview.h"
 #include "kernels/error.h"
-#include "kernels/thread_pool.h"
 #include "trainer/commands.h"
 #include "trainer/data_sets.h"
 #include "trainer/run_config.h"
 #include "trainer/run_directory.h"
+#include "trainer/stop_signal.h"
 
 namespace gorgon {
 
@@ -25,7 +25,7 @@ void check_model_path(const fs::path& path) {
         like_a_hub_name ? "to download it: hf download " + text + " --local-dir " + text : "check the path"});
 }
 
-int prepare_command(const PrepareArguments& arguments, Console& console) {
+int prepare_command(const PrepareArguments& arguments, Console& console, const StopSignal& stop) {
   const LoadedConfig loaded = load_config(arguments.config, arguments.overrides);
   const RunConfig& config = loaded.config;
   check_model_path(config.model_path);
@@ -38,19 +38,24 @@ int prepare_command(const PrepareArguments& arguments, Console& console) {
                stdout);
     return 0;
   }
+  check_first_rows(config, text);
   RunDirectory directory(config.output_dir);
-  ThreadPool pool;
+  const Stream stream(Device{}, StreamOptions{.stop_wanted = [&stop] { return stop.requested(); }});
   const auto prepare_one = [&](const std::vector<std::string>& files, const fs::path& path) {
     fs::create_directories(path.parent_path().empty() ? "." : path.parent_path());
-    const PreparedDataset prepared =
-        load_or_prepare(path, prepare_options(config, files), text.tokenizer, text.chat_template(), pool);
+    const PreparedDataset prepared = load_dataset(config, files, path, text, stream, console);
     fmt::print("{}\n{}", path.string(), to_text(prepared.report));
   };
-  for (const NamedPath& eval : config.eval_dataset_path) {
-    prepare_one({eval.path}, eval_dataset_file(directory.prepared(), eval.name));
+  try {
+    for (const NamedPath& eval : config.eval_dataset_path) {
+      prepare_one({eval.path}, eval_dataset_file(directory.prepared(), eval.name));
+    }
+    prepare_one(config.train_dataset_path,
+                arguments.dataset.empty() ? train_dataset_file(directory.prepared()) : arguments.dataset);
+  } catch (const Stopped&) {
+    directory.keep_prepared();  // the files that are whole
+    throw;
   }
-  prepare_one(config.train_dataset_path,
-              arguments.dataset.empty() ? train_dataset_file(directory.prepared()) : arguments.dataset);
   directory.keep();
   console.info("prepared; gorgon train " + arguments.config.string() + " goes on from here");
   return 0;

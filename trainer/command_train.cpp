@@ -12,6 +12,7 @@
 #include "trainer/profile_table.h"
 #include "trainer/run_config.h"
 #include "trainer/run_directory.h"
+#include "trainer/run_stream.h"
 #include "trainer/training_run.h"
 
 namespace gorgon {
@@ -98,15 +99,26 @@ void drop_later(const RunDirectory& directory, const fs::path& checkpoint, Conso
 }
 
 std::vector<EvalSet> load_evals(const RunConfig& config, const RunDirectory& directory, const TextModel& text,
-                                const ModelConfig& model, ThreadPool& pool, Console& console) {
+                                const ModelConfig& model, const Stream& stream, Console& console) {
   std::vector<EvalSet> evals;
   for (const NamedPath& eval : config.eval_dataset_path) {
-    evals.push_back(
-        {eval.name, load_dataset(config, {eval.path}, eval_dataset_file(directory.prepared(), eval.name),
-                                 text, pool, console)});
-    check_token_range(evals.back().dataset, model.vocab_size, eval.path);
+    PreparedDataset prepared = load_dataset(
+        config, {eval.path}, eval_dataset_file(directory.prepared(), eval.name), text, stream, console);
+    report_dataset({eval.path}, prepared, console);
+    check_token_range(prepared.dataset, model.vocab_size, eval.path);
+    evals.push_back({eval.name, std::move(prepared.dataset)});
   }
   return evals;
+}
+
+Dataset load_train(const TrainArguments& arguments, const RunConfig& config, const RunDirectory& directory,
+                   const TextModel& text, const ModelConfig& model, const Stream& stream, Console& console) {
+  const fs::path path =
+      arguments.dataset.empty() ? train_dataset_file(directory.prepared()) : arguments.dataset;
+  PreparedDataset prepared = load_dataset(config, config.train_dataset_path, path, text, stream, console);
+  report_dataset(config.train_dataset_path, prepared, console);
+  check_token_range(prepared.dataset, model.vocab_size, config.train_dataset_path.front());
+  return std::move(prepared.dataset);
 }
 
 void check_sequence_length(const RunConfig& config, const ModelConfig& model) {
@@ -116,16 +128,62 @@ void check_sequence_length(const RunConfig& config, const ModelConfig& model) {
                           std::to_string(config.max_seq_length), ""});
 }
 
+// What a run reads, in the order in which mistakes are told soonest: headers and first rows, then all rows,
+// then the weights.
+struct RunData {
+  std::vector<EvalSet> evals;
+  Dataset train;
+  ModelWeights weights;
+};
+
+RunData load_run_data(const TrainArguments& arguments, const RunConfig& config, RunDirectory& directory,
+                      const Stream& stream, Console& console) {
+  const ModelConfig model = check_model(config.model_path);
+  check_sequence_length(config, model);
+  const TextModel text(config.model_path);
+  check_first_rows(config, text);
+  fs::create_directories(directory.prepared());
+  RunData data;
+  try {
+    data.evals = load_evals(config, directory, text, model, stream, console);
+    data.train = load_train(arguments, config, directory, text, model, stream, console);
+    data.weights = load_model(config.model_path, config.compute(), stream, WeightStorage::converted,
+                              config.quantisation());
+  } catch (const Stopped&) {
+    directory.keep_prepared();  // whole files, which the next run need not make again
+    throw;
+  }
+  directory.keep();
+  return data;
+}
+
+// Trains; with `wanted`, prints where the time of the steps went, also of a run that is stopped.
+void train_profiled(TrainingRun& run, bool wanted, Stream& stream) {
+  std::optional<Profile> profile;
+  if (wanted) stream.set_profile(&profile.emplace(stream.threads()));
+  const auto end_profile = [&] {
+    stream.set_profile(nullptr);
+    if (profile) fmt::print("{}", profile_table(*profile));
+  };
+  try {
+    run.train();
+  } catch (const Stopped&) {
+    end_profile();
+    throw;
+  }
+  end_profile();
+}
+
 void print_results(const TrainingRun& run, const RunDirectory& directory,
                    const std::vector<std::pair<std::string, Evaluation>>& evaluations) {
-  fmt::print("trained {} steps\n", run.max_steps());
+  fmt::print("trained {}\n", count_of(run.steps(), "step"));
   for (const auto& [name, evaluation] : evaluations) fmt::print("{}", evaluation_table(name, evaluation));
   fmt::print("{}\n", (directory.path() / kHeadsFile).string());
 }
 
 }  // namespace
 
-int train_command(const TrainArguments& arguments, Console& console) {
+int train_command(const TrainArguments& arguments, Console& console, const StopSignal& stop) {
   const LoadedConfig loaded = load_config(arguments.config, arguments.overrides);
   const RunConfig& config = loaded.config;
   for (const std::string& note : loaded.notes) console.info(note);
@@ -138,35 +196,12 @@ int train_command(const TrainArguments& arguments, Console& console) {
   }
   const fs::path checkpoint = checkpoint_to_resume(arguments, config, directory, console);
 
-  const StopSignal stop;  // a signal that comes while things are loaded is honoured before the first step
-  Stream stream(parse_device(config.device));
-  const ModelConfig shape = load_model_config(config.model_path);
-  check_sequence_length(config, shape);
-  const TextModel text(config.model_path);
-  const ModelWeights weights = load_model(config.model_path, config.compute(), stream,
-                                          WeightStorage::converted, config.quantisation());
-  fs::create_directories(directory.prepared());
-  const std::vector<EvalSet> evals =
-      load_evals(config, directory, text, weights.config, stream.threads(), console);
-  const Dataset train =
-      load_dataset(config, config.train_dataset_path,
-                   arguments.dataset.empty() ? train_dataset_file(directory.prepared()) : arguments.dataset,
-                   text, stream.threads(), console);
-  check_token_range(train, weights.config.vocab_size, config.train_dataset_path.front());
-  directory.keep();
-
-  const RunInputs inputs{config, weights, train, evals, stream};
+  Stream stream = make_stream(config, &stop);
+  const RunData data = load_run_data(arguments, config, directory, stream, console);
+  const RunInputs inputs{config, data.weights, data.train, data.evals, stream};
   TrainingRun run(inputs, directory.path(), checkpoint, console);
   drop_later(directory, checkpoint, console);
-  std::optional<Profile> profile;
-  if (arguments.profile) stream.set_profile(&profile.emplace(stream.threads()));
-  const TrainingRun::Outcome outcome = run.train(stop);
-  if (profile) fmt::print("{}", profile_table(*profile));
-  stream.set_profile(nullptr);
-  if (outcome == TrainingRun::Outcome::preempted) {
-    console.info(fmt::format("stopped by {}; the same command goes on from here", stop.name()));
-    return static_cast<int>(ExitCode::preempted);
-  }
+  train_profiled(run, arguments.profile, stream);
   print_results(run, directory, run.finish());
   return 0;
 }

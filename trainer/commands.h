@@ -11,9 +11,11 @@
 namespace gorgon {
 
 struct RunConfig;
+class StopSignal;
 
-// The program's commands. Results go to stdout, everything else through the console. Each returns the exit
-// status of a run that went well (0, or 75 where a signal stopped it) and throws Error otherwise.
+// The program's commands. Results go to stdout, everything else through the console. Each returns 0, and
+// throws Error where it cannot do what it was asked, or Stopped where `stop` was requested before it was
+// done; what is saved and appears under a final name is whole in every case.
 
 struct PrepareArguments {
   std::filesystem::path config;
@@ -21,7 +23,7 @@ struct PrepareArguments {
   std::filesystem::path dataset;       // where to write; empty = OUTPUT_DIR/prepared/dataset.h5
   int64_t preview = 0;                 // documents to show, instead of writing anything
 };
-int prepare_command(const PrepareArguments& arguments, Console& console);
+int prepare_command(const PrepareArguments& arguments, Console& console, const StopSignal& stop);
 
 struct TrainArguments {
   std::filesystem::path config;
@@ -31,7 +33,7 @@ struct TrainArguments {
   bool force = false;           // remove what an earlier run left in output_dir
   bool profile = false;         // print where the time went
 };
-int train_command(const TrainArguments& arguments, Console& console);
+int train_command(const TrainArguments& arguments, Console& console, const StopSignal& stop);
 
 struct EvalArguments {
   std::filesystem::path run;      // a run directory, a checkpoint or an export
@@ -46,7 +48,7 @@ struct EvalArguments {
   double temperature = 0;
   uint64_t seed = 0;
 };
-int eval_command(const EvalArguments& arguments, Console& console);
+int eval_command(const EvalArguments& arguments, Console& console, const StopSignal& stop);
 
 struct DistillArguments {
   std::filesystem::path config;  // its model answers the prompts of its train_dataset_path
@@ -56,7 +58,7 @@ struct DistillArguments {
   double temperature = 0, top_p = 1;
   uint64_t seed = 0;
 };
-int distill_command(const DistillArguments& arguments, Console& console);
+int distill_command(const DistillArguments& arguments, Console& console, const StopSignal& stop);
 
 struct TreeArguments {
   std::filesystem::path heads;    // a run directory, a checkpoint or an export
@@ -67,13 +69,13 @@ struct TreeArguments {
   int64_t limit = 300;          // prompts; -1 = all
   int64_t max_new_tokens = 128;
 };
-int tree_command(const TreeArguments& arguments, Console& console);
+int tree_command(const TreeArguments& arguments, Console& console, const StopSignal& stop);
 
 struct ExportArguments {
   std::filesystem::path heads;   // a run directory or a checkpoint
   std::filesystem::path output;  // a new or empty directory
 };
-int export_command(const ExportArguments& arguments, Console& console);
+int export_command(const ExportArguments& arguments, Console& console, const StopSignal& stop);
 
 struct GenerateArguments {
   std::filesystem::path heads;  // a run directory, a checkpoint or an export

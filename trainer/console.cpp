@@ -104,6 +104,10 @@ void Progress::update(int64_t done, const std::string& text) {
   console_.progress(format_progress(label_, done_, total_, text_, left, width), false);
 }
 
+std::string count_of(int64_t count, const std::string& thing) {
+  return fmt::format("{} {}{}", count, thing, count == 1 ? "" : "s");
+}
+
 std::string format_duration(double seconds) {
   if (!std::isfinite(seconds)) return "?";
   const auto whole = static_cast<int64_t>(std::llround(seconds));

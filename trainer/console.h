@@ -59,6 +59,8 @@ class Progress {
   std::chrono::steady_clock::time_point start_;
 };
 
+// "1 step", "2 steps".
+std::string count_of(int64_t count, const std::string& thing);
 // "42s", "3m12s", "2h05m".
 std::string format_duration(double seconds);
 // "  12/276 [=====>      ] loss 3.2  3m12s left", at most `width` columns.

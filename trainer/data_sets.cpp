@@ -1,10 +1,14 @@
 #include "trainer/data_sets.h"
 
+#include <optional>
 #include <span>
 
 #include <fmt/format.h>
 
+#include "data/conversations.h"
+#include "data/data_files.h"
 #include "data/file.h"
+#include "data/supervision.h"
 #include "kernels/error.h"
 
 namespace gorgon {
@@ -38,28 +42,70 @@ PrepareOptions prepare_options(const RunConfig& config, const std::vector<std::s
   return options;
 }
 
-Dataset load_dataset(const RunConfig& config, const std::vector<std::string>& files, const fs::path& path,
-                     const TextModel& text, ThreadPool& pool, Console& console) {
-  PreparedDataset prepared;
-  {
-    constexpr int64_t kKilobyte = 1000;
-    std::unique_ptr<Progress> progress;  // only once there is work: an up-to-date file needs none
-    prepared = load_or_prepare(path, prepare_options(config, files), text.tokenizer, text.chat_template(),
-                               pool, [&](int64_t done, int64_t total) {
-                                 if (!progress)
-                                   progress =
-                                       std::make_unique<Progress>(console, "prepare kB", total / kKilobyte);
-                                 progress->update(done / kKilobyte, "");
-                               });
+void check_first_rows(const RunConfig& config, const TextModel& text) {
+  constexpr int kRows = 8;
+  std::vector<std::string> patterns = config.train_dataset_path;
+  for (const NamedPath& eval : config.eval_dataset_path) patterns.push_back(eval.path);
+  const PrepareOptions options = prepare_options(config, patterns);
+  for (const fs::path& file : expand_data_files(patterns)) {
+    LineSource source({file});
+    DataLine line;
+    for (int row = 0; row < kRows && source.next(line); ++row) {
+      make_document(parse_row(line, text.tokenizer.vocab_size()), text.tokenizer, text.chat_template(),
+                    options.assistant_only_loss);
+    }
   }
+}
+
+namespace {
+
+// The bar of one preparation, drawn once there is work: an up-to-date file needs none.
+class PrepareBar {
+ public:
+  PrepareBar(const Stream& stream, Console& console) : stream_(stream), console_(console) {}
+  PrepareProgress callback() {
+    return [this](int64_t done, int64_t total) {
+      stream_.stop_point();
+      if (!progress_) progress_.emplace(console_, "prepare kB", total / kKilobyte);
+      progress_->update(done / kKilobyte, "");
+    };
+  }
+
+ private:
+  static constexpr int64_t kKilobyte = 1000;
+  const Stream& stream_;
+  Console& console_;
+  std::optional<Progress> progress_;
+};
+
+}  // namespace
+
+PreparedDataset prepare_rows(const PrepareOptions& options, const TextModel& text, const Stream& stream,
+                             Console& console) {
+  PrepareBar bar(stream, console);
+  return prepare(options, text.tokenizer, text.chat_template(), stream.threads(), bar.callback());
+}
+
+PreparedDataset load_dataset(const RunConfig& config, const std::vector<std::string>& files,
+                             const fs::path& path, const TextModel& text, const Stream& stream,
+                             Console& console) {
+  stream.stop_point();
+  PrepareBar bar(stream, console);
+  return load_or_prepare(path, prepare_options(config, files), text.tokenizer, text.chat_template(),
+                         stream.threads(), bar.callback());
+}
+
+void report_dataset(const std::vector<std::string>& files, const PreparedDataset& prepared,
+                    Console& console) {
+  const PrepareReport& report = prepared.report;
   console.info(
-      fmt::format("{}: {} sequences, {} of {} tokens supervised ({})", first_file(files),
-                  prepared.report.sequences, prepared.report.supervised_tokens, prepared.report.tokens,
+      fmt::format("{}: {} sequences, {} of {} tokens supervised ({})", first_file(files), report.sequences,
+                  report.supervised_tokens, report.tokens,
                   prepared.made_because.empty() ? "up to date" : "prepared: " + prepared.made_because));
-  for (const auto& [reason, skipped] : prepared.report.skipped) {
-    console.warn(fmt::format("{} rows left out: {} (first: {})", skipped.rows, reason, skipped.first));
+  for (const auto& [reason, skipped] : report.skipped) {
+    console.warn(
+        fmt::format("{} left out: {} (first: {})", count_of(skipped.rows, "row"), reason, skipped.first));
   }
-  return std::move(prepared.dataset);
 }
 
 fs::path train_dataset_file(const fs::path& prepared) {

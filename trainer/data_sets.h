@@ -28,10 +28,20 @@ struct TextModel {
 
 PrepareOptions prepare_options(const RunConfig& config, const std::vector<std::string>& files);
 
-// Prepared sequences at `path`, read when they are up to date and made otherwise; says which.
-Dataset load_dataset(const RunConfig& config, const std::vector<std::string>& files,
-                     const std::filesystem::path& path, const TextModel& text, ThreadPool& pool,
-                     Console& console);
+// Whether every data file of a config is there and its first rows can be read: what a mistake in a path or a
+// format needs to be told at once, before anything long begins. Throws Error(data).
+void check_first_rows(const RunConfig& config, const TextModel& text);
+
+// Sequences of `files`, with a progress bar and a stop point after every batch of rows.
+PreparedDataset prepare_rows(const PrepareOptions& options, const TextModel& text, const Stream& stream,
+                             Console& console);
+// Prepared sequences at `path`, read when they are up to date and made otherwise. Nothing appears under that
+// name when a stop point throws.
+PreparedDataset load_dataset(const RunConfig& config, const std::vector<std::string>& files,
+                             const std::filesystem::path& path, const TextModel& text, const Stream& stream,
+                             Console& console);
+// A log line about what load_dataset gave, and a warning for rows that were left out.
+void report_dataset(const std::vector<std::string>& files, const PreparedDataset& prepared, Console& console);
 
 // Where the prepared files of a run lie by default.
 std::filesystem::path train_dataset_file(const std::filesystem::path& prepared);

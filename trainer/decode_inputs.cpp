@@ -28,10 +28,10 @@ bool trained_on(const RunConfig& config, const PromptSet& set) {
 }  // namespace
 
 DecodeInputs::DecodeInputs(const std::filesystem::path& path, const std::filesystem::path& model,
-                           const std::string& dtype, Console& console)
+                           const std::string& dtype, Console& console, const StopSignal* stop)
     : found(find(path, model, console)),
       compute(decode_type(dtype, found.config)),
-      stream(parse_device(found.config.device)),
+      stream(make_stream(found.config, stop)),
       weights(load_same_model(found, compute, WeightStorage::as_stored, stream)),
       text(found.config.model_path),
       backbone(weights, compute),

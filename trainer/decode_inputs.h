@@ -7,14 +7,15 @@
 #include "model/backbone.h"
 #include "trainer/found_heads.h"
 #include "trainer/prompts.h"
+#include "trainer/run_stream.h"
 
 namespace gorgon {
 
 // Everything that decoding with trained heads reads. Nothing in it moves or changes once it is made.
 struct DecodeInputs {
-  // model: empty = the run's; dtype: "bf16", "f32" or "" for the run's.
+  // model: empty = the run's; dtype: "bf16", "f32" or "" for the run's; stop: of the stream.
   DecodeInputs(const std::filesystem::path& path, const std::filesystem::path& model,
-               const std::string& dtype, Console& console);
+               const std::string& dtype, Console& console, const StopSignal* stop);
 
   FoundHeads found;
   DType compute;

@@ -59,7 +59,6 @@ class OrderedRows {
     }
   }
   void sync() { file_.sync(); }
-  int64_t written() const { return next_; }
 
  private:
   AppendFile file_;
@@ -92,8 +91,7 @@ std::string distilled_row(int64_t id, const Prompt& prompt, const Answer& answer
 
 DistillOutcome distill(const Backbone& backbone, const std::vector<Prompt>& prompts,
                        const Tokenizer& tokenizer, const DistillOptions& options, const fs::path& output,
-                       const Stream& stream, const StopSignal* stop,
-                       const std::function<void(int64_t)>& progress) {
+                       const Stream& stream, const std::function<void(int64_t)>& progress) {
   const fs::path partial = beside(output, ".partial"), identity_file = beside(output, ".distill.json");
   const bool same = same_identity(output, options.identity);
   if (fs::exists(output)) {
@@ -110,22 +108,24 @@ DistillOutcome distill(const Backbone& backbone, const std::vector<Prompt>& prom
   auto next = static_cast<uint64_t>(kept.rows);
   Decoder decoder(backbone, nullptr, options.decoder, stream);
   int64_t done = kept.rows;
-  const auto is_stopped = [&] { return stop != nullptr && stop->requested(); };
-  decoder.run(
-      [&](DecodeRequest& request) {
-        if (next >= prompts.size() || is_stopped()) return false;
-        request = {next, prompts[next].tokens};
-        ++next;
-        return true;
-      },
-      options.batch,
-      [&](const DecodeRequest& request, Answer& answer) {
-        const auto id = static_cast<int64_t>(request.id);
-        rows.put(id, distilled_row(id, prompts[request.id], answer, tokenizer));
-        if (progress) progress(++done);
-      });
+  const auto next_prompt = [&](DecodeRequest& request) {
+    if (next >= prompts.size()) return false;
+    request = {next, prompts[next].tokens};
+    ++next;
+    return true;
+  };
+  const auto write_row = [&](const DecodeRequest& request, Answer& answer) {
+    const auto id = static_cast<int64_t>(request.id);
+    rows.put(id, distilled_row(id, prompts[request.id], answer, tokenizer));
+    if (progress) progress(++done);
+  };
+  try {
+    decoder.run(next_prompt, options.batch, write_row);
+  } catch (const Stopped&) {
+    rows.sync();
+    throw;
+  }
   rows.sync();
-  if (std::cmp_less(rows.written(), prompts.size())) return DistillOutcome::stopped;
   fs::rename(partial, output);
   sync_directory(fs::absolute(output).parent_path());
   return DistillOutcome::complete;

@@ -8,7 +8,6 @@
 #include "model/backbone.h"
 #include "model/decoder.h"
 #include "trainer/prompts.h"
-#include "trainer/stop_signal.h"
 
 namespace gorgon {
 
@@ -22,15 +21,16 @@ struct DistillOptions {
 // "labels" (-100 before the answer), "finish": "stop" or "length"}, with its newline.
 std::string distilled_row(int64_t id, const Prompt& prompt, const Answer& answer, const Tokenizer& tokenizer);
 
-enum class DistillOutcome { complete, was_complete, stopped };
+enum class DistillOutcome { complete, was_complete };
 
 // Lets the backbone answer all prompts and writes one row for each, in their order, to OUTPUT.partial, which
 // becomes OUTPUT when all are there. A killed run goes on behind the last whole row; OUTPUT.distill.json says
 // what the rows are made from. Greedy in f32 the file's bytes depend neither on kills nor on the batch.
-// Throws Error(config) when OUTPUT is there and was made from something else.
+// Throws Error(config) when OUTPUT is there and was made from something else; at a stop point Stopped, like a
+// kill that loses no row written.
 DistillOutcome distill(const Backbone& backbone, const std::vector<Prompt>& prompts,
                        const Tokenizer& tokenizer, const DistillOptions& options,
-                       const std::filesystem::path& output, const Stream& stream, const StopSignal* stop,
+                       const std::filesystem::path& output, const Stream& stream,
                        const std::function<void(int64_t done)>& progress);
 
 }  // namespace gorgon

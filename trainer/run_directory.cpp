@@ -105,6 +105,7 @@ RunDirectory::~RunDirectory() {
   if (kept_) return;
   std::error_code ignored;
   if (!had_prepared_) fs::remove_all(prepared(), ignored);
+  fs::remove(prepared(), ignored);  // where it is empty
   if (first_created_.empty()) return;
   for (fs::path at = fs::absolute(path_).lexically_normal();; at = at.parent_path()) {
     if (!fs::remove(at, ignored) || at == first_created_)

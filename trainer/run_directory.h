@@ -16,6 +16,8 @@ class RunDirectory {
   RunDirectory& operator=(const RunDirectory&) = delete;
 
   void keep() { kept_ = true; }
+  // What is prepared stays, even if nothing else is ever kept here.
+  void keep_prepared() { had_prepared_ = true; }
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path prepared() const { return path_ / "prepared"; }

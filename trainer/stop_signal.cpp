@@ -15,8 +15,13 @@ struct sigaction g_before_term = {}, g_before_int = {};
 
 static_assert(std::atomic<int>::is_always_lock_free, "a handler may only touch lock-free atomics");
 
-extern "C" void remember_signal(int signal) {
-  g_signal.store(signal);
+extern "C" void remember_signal(int number) {
+  if (g_signal.exchange(number) == 0) return;
+  // Asked again: the process ends by the signal as soon as this handler returns.
+  struct sigaction action = {};
+  action.sa_handler = SIG_DFL;
+  sigaction(number, &action, nullptr);
+  raise(number);
 }
 
 }  // namespace

@@ -2,8 +2,8 @@
 
 namespace gorgon {
 
-// While one exists, SIGTERM and SIGINT do not end the process but ask it to stop; at most one exists at a
-// time. The signals' former actions come back at the end.
+// While one exists, the first SIGTERM or SIGINT does not end the process but asks it to stop; a second one
+// ends it at once. At most one exists at a time. The signals' former actions come back at the end.
 class StopSignal {
  public:
   StopSignal();

@@ -53,6 +53,7 @@ TrainingRun::TrainingRun(const RunInputs& inputs, const fs::path& directory, con
   state_.config = to_yaml(config_);
   state_.model_fingerprint = inputs.weights.fingerprint;
   state_.data_fingerprint = content_fingerprint(inputs.train);
+  state_.loader = loader_.state();
   if (!checkpoint.empty()) resume(checkpoint);
   reports_.emplace(directory_, config_.report_to == ReportTo::tensorboard, state_.metrics_bytes,
                    state_.event_bytes);
@@ -87,25 +88,36 @@ void TrainingRun::check_same_run(const fs::path& checkpoint) const {
   }
 }
 
-TrainingRun::Outcome TrainingRun::train(const StopSignal& stop) {
+template <typename Work>
+auto TrainingRun::saving_when_stopped(const Work& work) {
+  try {
+    return work();
+  } catch (const Stopped&) {
+    if (saved_step_ != state_.step) save();
+    throw;
+  }
+}
+
+void TrainingRun::train() {
+  saving_when_stopped([&] { train_steps(); });
+}
+
+void TrainingRun::train_steps() {
   Progress progress(console_, "train", max_steps_, state_.step);
   complete_step();  // what a stop right behind the saved step left undone
   while (!is_last()) {
-    if (!stop.requested()) one_step(progress);
-    if (stop.requested()) {
-      if (saved_step_ != state_.step) save();
-      return Outcome::preempted;
-    }
+    one_step(progress);
     complete_step();
   }
-  return Outcome::finished;
 }
 
 void TrainingRun::one_step(Progress& progress) {
+  inputs_.stream.stop_point();
   const Sequences sequences = inputs_.train.gather(loader_.next());
   StepRecord record = train_step(trainer_, backbone_, sequences, config_.heads.num_heads,
                                  config_.per_device_train_batch_size, state_.step + 1, inputs_.stream);
   ++state_.step;
+  state_.loader = loader_.state();
   record.epoch = epoch();
   const ProfileScope scope(inputs_.stream, "reports");
   reports_->step(record);
@@ -208,7 +220,6 @@ void TrainingRun::save() {
   state_.metrics_bytes = reports_->metrics_bytes();
   state_.event_bytes = reports_->event_bytes();
   state_.adam_steps = trainer_.adam_steps();
-  state_.loader = loader_.state();
   save_checkpoint(directory_, state_, [this](const fs::path& to) {
     save_heads(to / kHeadsFile, trainer_.heads(), heads_metadata(state_.step));
     save_optimizer(to / kOptimizerFile, trainer_.optimizer_state());
@@ -220,7 +231,7 @@ void TrainingRun::save() {
 std::vector<std::pair<std::string, Evaluation>> TrainingRun::finish() {
   int64_t step = state_.step;
   if (config_.load_best_model_at_end && state_.best_step > 0 && state_.best_step != step) {
-    step = state_.best_step;
+    step = state_.best_step;  // saved, as the last step is
     const fs::path best = directory_ / ("checkpoint-" + std::to_string(step));
     verify_checkpoint(best);
     load_heads(best / kHeadsFile, trainer_.heads());
@@ -228,7 +239,9 @@ std::vector<std::pair<std::string, Evaluation>> TrainingRun::finish() {
         fmt::format("exports the heads of step {}, the best by {}", step, config_.metric_for_best_model));
     last_evaluations_.clear();
   }
-  if (last_evaluations_.empty()) last_evaluations_ = run_evaluations();
+  if (last_evaluations_.empty()) {
+    saving_when_stopped([&] { last_evaluations_ = run_evaluations(); });
+  }
   write_atomically(directory_ / "config.json", heads_config_json(config_.heads, inputs_.weights.config,
                                                                  config_.model_path, config_.compute()));
   reports_->sync();

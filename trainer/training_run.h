@@ -15,7 +15,6 @@
 #include "trainer/head_trainer.h"
 #include "trainer/reports.h"
 #include "trainer/run_config.h"
-#include "trainer/stop_signal.h"
 
 namespace gorgon {
 
@@ -36,19 +35,17 @@ struct RunInputs {
 HeadTrainerOptions head_trainer_options(const RunConfig& config, int64_t max_steps);
 
 // The loop: steps, evaluations, checkpoints, and the export at the end. A run that goes on from a checkpoint
-// gives the same bits as one that never stopped.
+// gives the same bits as one that never stopped. Where a stop point of the stream throws Stopped, the step or
+// evaluation at work is left undone, the last finished step is saved, and Stopped goes on to the caller.
 class TrainingRun {
  public:
-  enum class Outcome { finished, preempted };
-
   // `checkpoint`: where to go on, verified; empty = from the start. Throws Error(checkpoint) when it is of
   // another config or model, Error(data) when of other data.
   TrainingRun(const RunInputs& inputs, const std::filesystem::path& directory,
               const std::filesystem::path& checkpoint, Console& console);
 
-  int64_t max_steps() const { return max_steps_; }
-  // Trains until done, or until `stop` is requested: then the step is finished and saved.
-  Outcome train(const StopSignal& stop);
+  int64_t steps() const { return state_.step; }  // done so far
+  void train();
   // Writes medusa_heads.safetensors and config.json; returns the evaluations of the exported heads, one per
   // file.
   std::vector<std::pair<std::string, Evaluation>> finish();
@@ -56,6 +53,9 @@ class TrainingRun {
  private:
   void resume(const std::filesystem::path& checkpoint);
   void check_same_run(const std::filesystem::path& checkpoint) const;
+  template <typename Work>
+  auto saving_when_stopped(const Work& work);
+  void train_steps();
   void one_step(Progress& progress);
   void count_skipped(const StepRecord& record);
   void log_step(const StepRecord& record);

@@ -28,7 +28,7 @@ class DistillTest : public testing::Test {
     options_.identity = "{}\n";
   }
   DistillOutcome run(const std::filesystem::path& output) {
-    return distill(backbone_, prompts_, tokenizer_, options_, output, stream_, nullptr, {});
+    return distill(backbone_, prompts_, tokenizer_, options_, output, stream_, {});
   }
 
   TinyModel model_{41};

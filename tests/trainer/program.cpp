@@ -67,6 +67,10 @@ bool Program::running() {
   return info.si_pid == 0;
 }
 
+std::string Program::err_so_far() const {
+  return file_text(err_);
+}
+
 ProgramResult Program::wait() {
   int status = 0;
   ::waitpid(process_, &status, 0);

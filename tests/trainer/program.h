@@ -23,6 +23,7 @@ class Program {
 
   void signal(int number);
   bool running();
+  std::string err_so_far() const;
   ProgramResult wait();
 
  private:

@@ -1,0 +1,181 @@
+// SIGTERM and SIGINT to real processes, at work on every kind of thing: what is unfinished is left, what is
+// finished is saved, the status is 75, and the same command goes on to the same bits.
+#include <chrono>
+#include <csignal>
+#include <fstream>
+#include <functional>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/data/temporary_directory.h"
+#include "tests/trainer/program.h"
+#include "tests/trainer/run_comparison.h"
+#include "tests/trainer/tiny_run.h"
+#include "trainer/checkpoint.h"
+#include "trainer/reports.h"
+
+namespace gorgon {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using ::testing::UnorderedElementsAre;
+
+std::vector<std::string> names_in(const fs::path& directory) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(directory))
+    names.push_back(entry.path().filename().string());
+  return names;
+}
+
+class Stop : public ::testing::Test {
+ protected:
+  Stop() { write_tiny_run(folder_.path()); }
+  fs::path run() const { return folder_.path() / "run"; }
+  fs::path prepared() const { return run() / "prepared"; }
+  std::string at(const std::string& name) const { return (folder_.path() / name).string(); }
+
+  void write_rows(const std::string& file, int rows) const { std::ofstream(at(file)) << tiny_chats(0, rows); }
+
+  std::vector<std::string> train(const std::vector<std::string>& keys) const {
+    std::vector<std::string> arguments{"train", at("run.yaml")};
+    for (const std::string& key : keys) arguments.insert(arguments.end(), {"--set", key});
+    return arguments;
+  }
+  // The uninterrupted run, moved aside: its directory's name is part of its state.
+  fs::path reference(const std::vector<std::string>& arguments) const {
+    const ProgramResult result = run_program(arguments);
+    EXPECT_EQ(result.status, 0) << result.err;
+    fs::rename(run(), at("reference"));
+    return at("reference");
+  }
+  // Starts the program, waits until `ready`, gives it time to be in the midst of what follows, and signals.
+  static ProgramResult stopped(const std::vector<std::string>& arguments, const std::function<bool()>& ready,
+                               const std::vector<int>& signals = {SIGTERM}) {
+    Program program(arguments);
+    while (program.running() && !ready()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    for (const int number : signals) program.signal(number);
+    return program.wait();
+  }
+  std::function<bool()> exists(const fs::path& path) const {
+    return [path] { return fs::exists(path); };
+  }
+  std::function<bool()> steps_done(size_t steps) const {
+    return [this, steps] { return metrics_of(run()).size() >= steps; };
+  }
+  void expect_resumes(const std::vector<std::string>& arguments, const fs::path& whole, int steps) const {
+    const ProgramResult result = run_program(arguments);
+    ASSERT_EQ(result.status, 0) << result.err;
+    expect_same_run(run(), whole, steps);
+  }
+
+  TemporaryDirectory folder_;
+  // Steps and evaluations long enough to be met in their midst.
+  const std::vector<std::string> long_steps_{"max_steps=3", "save_steps=0", "eval_steps=0",
+                                             "global_batch_size=1000", "save_total_limit=2"};
+};
+
+TEST_F(Stop, WhileLoading) {
+  const auto arguments = train({});
+  const fs::path whole = reference(arguments);
+  const ProgramResult result = stopped(arguments, exists(run() / ".lock"));
+  EXPECT_EQ(result.status, 75) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("stopped by SIGTERM"));
+  expect_resumes(arguments, whole, 8);
+}
+
+TEST_F(Stop, WhilePreparing) {
+  write_rows("train.jsonl", 60000);
+  for (const std::string command : {"prepare", "train"}) {
+    const ProgramResult result =
+        stopped({command, at("run.yaml")}, exists(prepared() / "eval-eval.h5"), {SIGINT});
+    EXPECT_EQ(result.status, 75) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("stopped by SIGINT"));
+    EXPECT_THAT(names_in(run()), UnorderedElementsAre("prepared"));
+    EXPECT_THAT(names_in(prepared()), UnorderedElementsAre("eval-eval.h5"));
+    fs::remove_all(run());
+  }
+}
+
+TEST_F(Stop, InTheMidstOfAStep) {
+  write_rows("train.jsonl", 4000);
+  const auto arguments = train(long_steps_);
+  const fs::path whole = reference(arguments);
+  const ProgramResult result = stopped(arguments, steps_done(2));
+  EXPECT_EQ(result.status, 75) << result.err;
+  EXPECT_EQ(metrics_of(run()).size(), 2u) << "the third step was finished";
+  EXPECT_EQ(load_training_state(run() / "checkpoint-2").step, 2);
+  expect_resumes(arguments, whole, 3);
+}
+
+TEST_F(Stop, InTheMidstOfAnEvaluation) {
+  write_rows("eval.jsonl", 4000);
+  const auto arguments = train({"max_steps=3", "save_steps=0", "eval_steps=2"});
+  const fs::path whole = reference(arguments);
+  for (const size_t lines : {2, 4}) {  // the periodic evaluation behind step 2, the last one behind step 3
+    const ProgramResult result = stopped(arguments, steps_done(lines));
+    EXPECT_EQ(result.status, 75) << result.err;
+    EXPECT_EQ(metrics_of(run()).size(), lines) << "the evaluation was finished";
+    const int64_t step = lines == 2 ? 2 : 3;
+    EXPECT_LT(load_training_state(run() / ("checkpoint-" + std::to_string(step))).evaluated_step, step);
+  }
+  expect_resumes(arguments, whole, 3);
+}
+
+TEST_F(Stop, SecondSignalEndsAtOnce) {
+  write_rows("train.jsonl", 4000);
+  const auto arguments = train(long_steps_);
+  const fs::path whole = reference(arguments);
+  const ProgramResult result = stopped(arguments, steps_done(1), {SIGTERM, SIGINT});
+  EXPECT_TRUE(result.status == -SIGTERM || result.status == -SIGINT) << result.status;
+  expect_resumes(arguments, whole, 3);
+}
+
+TEST_F(Stop, KilledASecondAfterTheSignal) {
+  write_rows("train.jsonl", 4000);
+  const auto arguments = train(long_steps_);
+  const fs::path whole = reference(arguments);
+  Program program(arguments);
+  while (program.running() && metrics_of(run()).empty()) std::this_thread::yield();
+  program.signal(SIGTERM);
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  program.signal(SIGKILL);
+  const int status = program.wait().status;
+  EXPECT_TRUE(status == 75 || status == -SIGKILL) << status;
+  expect_resumes(arguments, whole, 3);
+}
+
+TEST_F(Stop, DistillGoesOnToTheSameRows) {
+  write_rows("train.jsonl", 600);
+  const std::vector<std::string> arguments{"distill", at("run.yaml"), "--output", at("own.jsonl")};
+  ASSERT_EQ(run_program(arguments).status, 0);
+  const std::string whole = file_text(at("own.jsonl"));
+  for (const char* name : {"own.jsonl", "own.jsonl.distill.json"}) fs::remove(at(name));
+  const ProgramResult result =
+      stopped(arguments, [&] { return file_text(at("own.jsonl.partial")).size() > 1000; });
+  EXPECT_EQ(result.status, 75) << result.err;
+  EXPECT_FALSE(fs::exists(at("own.jsonl")));
+  ASSERT_EQ(run_program(arguments).status, 0);
+  EXPECT_TRUE(file_text(at("own.jsonl")) == whole);
+}
+
+TEST_F(Stop, EvalWritesNothing) {
+  write_rows("train.jsonl", 4000);
+  ASSERT_EQ(run_program(train({"max_steps=1"})).status, 0);
+  Program program({"eval", run().string(), "--data", at("train.jsonl"), "--output", at("report.json")});
+  // Said between the labels and the first answer.
+  const std::string decoding_begins = "the heads were trained on this file";
+  while (program.running() && program.err_so_far().find(decoding_begins) == std::string::npos) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  program.signal(SIGTERM);
+  const ProgramResult result = program.wait();
+  EXPECT_EQ(result.status, 75) << result.err;
+  EXPECT_FALSE(fs::exists(at("report.json")));
+}
+
+}  // namespace
+}  // namespace gorgon
