@@ -1,0 +1,171 @@
+#include <cmath>
+
+#include "bench/gpu/gpu_bench.h"
+#include "kernels/error.h"
+#include "kernels/gemm.h"
+#include "model/backbone.h"
+#include "optim/optimizer.h"
+#include "trainer/head_trainer.h"
+#include "trainer/state_source.h"
+
+namespace gorgon::bench {
+
+namespace {
+
+constexpr int kRounds = 3;
+
+HeadTrainerOptions trainer_options() {
+  HeadTrainerOptions options;
+  options.heads = {kHeads, 1};
+  options.lr_multiplier.assign(kHeads, 1.0);
+  options.max_steps = 1000;
+  options.chunk_rows = 4096;
+  return options;
+}
+
+struct Job {
+  int64_t tokens, length;
+  double supervised_share;
+};
+
+// Rows that head k trains on, summed over heads, in a step of a job: a head's floor is of its own rows.
+int64_t rows_of_all_heads(const RowTable& table) {
+  int64_t rows = 0;
+  for (const int32_t target : table.targets) rows += target == kIgnoreIndex ? 0 : 1;
+  return rows;
+}
+
+struct Model {
+  const Sizes& sizes;
+  const Backbone& backbone;
+  HeadTrainer& trainer;
+};
+
+Line measure_step(const Model& model, const Job& job, Floor& floor, const Stream& stream) {
+  const Sequences sequences = random_sequences(model.sizes, job.tokens, job.length, job.supervised_share);
+  const int64_t all = sequences.count();
+  const double forward = seconds_of(
+      stream, kRounds, [&] { forward_state_rows(model.backbone, sequences, kHeads, all, stream); });
+  int64_t step = 1;
+  StepResult last;
+  const double whole = seconds_of(stream, kRounds, [&] {
+    last = model.trainer.step(forward_state_rows(model.backbone, sequences, kHeads, all, stream), step++);
+  });
+  const int64_t rows = rows_of_all_heads(supervised_rows(sequences, kHeads)) / kHeads;
+  const double backbone_floor = floor.seconds(backbone_products(model.sizes, job.tokens));
+  const double heads_floor = floor.seconds(head_products(model.sizes, rows));
+  Line line("step");
+  line.add("model", model.sizes.name)
+      .add("tokens", job.tokens)
+      .add("length", job.length)
+      .add("supervised_share", job.supervised_share)
+      .add("seconds", whole)
+      .add("tokens_per_s", static_cast<double>(job.tokens) / whole)
+      .add("backbone_seconds", forward)
+      .add("backbone_products_seconds", backbone_floor)
+      .add("backbone_share_of_products", backbone_floor / forward)
+      .add("head_products_seconds", heads_floor)
+      .add("share_of_products", (backbone_floor + heads_floor) / whole)
+      .add("loss_is_finite", int64_t{std::isfinite(last.loss) && !last.skipped});
+  return line;
+}
+
+}  // namespace
+
+double Floor::seconds(const std::vector<Product>& products) {
+  double total = 0;
+  for (const Product& p : products) {
+    double& known = known_[{p.m, p.n, p.k}];
+    if (known == 0) {
+      constexpr int kCalls = 5;
+      const Tensor a = random_tensor(DType::bf16, {p.m, p.k}, 1.0f, 1, stream_);
+      const Tensor b = random_tensor(DType::bf16, {p.n, p.k}, 1.0f, 2, stream_);
+      Tensor c(DType::bf16, {p.m, p.n}, stream_.device());
+      known = seconds_of(stream_, kRounds,
+                         [&] {
+                           for (int i = 0; i < kCalls; ++i) {
+                             gemm(a.view(), b.view(), c.view(), {.transpose_b = true}, stream_);
+                           }
+                         }) /
+              kCalls;
+    }
+    total += p.count * known;
+  }
+  return total;
+}
+
+std::vector<Product> backbone_products(const Sizes& s, int64_t tokens) {
+  const auto layers = static_cast<int>(s.layers);
+  return {{tokens, (s.heads + 2 * s.kv_heads) * s.head_dim, s.hidden, layers},
+          {tokens, s.hidden, s.heads * s.head_dim, layers},
+          {tokens, 2 * s.intermediate, s.hidden, layers},
+          {tokens, s.hidden, s.intermediate, layers}};
+}
+
+std::vector<Product> head_products(const Sizes& s, int64_t rows) {
+  return {{rows, s.vocabulary, s.hidden, kHeads},
+          {s.vocabulary, s.hidden, rows, kHeads},
+          {rows, s.hidden, s.vocabulary, kHeads},
+          {rows, s.hidden, s.hidden, kHeads},
+          {s.hidden, s.hidden, rows, kHeads}};
+}
+
+// The two ceilings: bytes of a copy on the device, read and written, and operations of a large product.
+void measure_machine(const Stream& stream, const Sink& sink) {
+  const bool is_gpu = stream.device().kind == DeviceKind::cuda;
+  const int64_t bytes = is_gpu ? int64_t{4} << 30 : int64_t{1} << 20, n = is_gpu ? 8192 : 64;
+  const Tensor from = Tensor::zeros(DType::u8, {bytes}, stream.device());
+  Tensor to(DType::u8, {bytes}, stream.device());
+  const double copy = seconds_of(
+      stream, kRounds, [&] { copy_bytes(stream.device(), to.data(), stream.device(), from.data(), bytes); });
+  Floor floor(stream);
+  const double product = floor.seconds({{n, n, n, 1}});
+  sink(Line("machine")
+           .add("copy_bytes_per_s", 2.0 * static_cast<double>(bytes) / copy)
+           .add("bf16_flop_per_s", 2.0 * std::pow(static_cast<double>(n), 3) / product));
+}
+
+// Bytes that 8-bit AdamW must move per bf16 weight: weight and two codes read and written, gradient read.
+void measure_optimizer(const Stream& stream, const Sink& sink) {
+  const bool is_gpu = stream.device().kind == DeviceKind::cuda;
+  const int64_t elements = is_gpu ? int64_t{1} << 29 : int64_t{1} << 14;
+  constexpr int64_t kBytes = 2 * 2 + 2 + 2 * 2;
+  Tensor param = random_tensor(DType::bf16, {elements}, 0.02f, 1, stream);
+  const Tensor grad = random_tensor(DType::bf16, {elements}, 1e-3f, 2, stream);
+  ParamGroup group;
+  group.param = param.view();
+  group.grad = grad.view();
+  Optimizer optimizer({}, 1, {group}, stream);
+  const StepScalars scalars{1e-4f, 1.0f, 1, 0};
+  const double seconds = seconds_of(stream, 7, [&] { optimizer.step(scalars, stream); });
+  sink(Line("adamw_8bit")
+           .add("elements", elements)
+           .add("seconds", seconds)
+           .add("bytes_per_s", static_cast<double>(elements * kBytes) / seconds));
+}
+
+void measure_steps(const Sizes& sizes, const std::vector<int64_t>& tokens, const Stream& stream,
+                   const std::function<bool()>& out_of_time, const Sink& sink) {
+  const ModelWeights weights = random_model(sizes, stream);
+  const Backbone backbone(weights, DType::bf16);
+  HeadTrainer trainer(trainer_options(), weights.lm_head, DType::bf16, stream);
+  Floor floor(stream);
+  for (const int64_t count : tokens) {
+    for (const auto& [length, share] :
+         {std::pair<int64_t, double>{256, 1.0}, {256, 0.25}, {1024, 1.0}, {2048, 1.0}}) {
+      const Job job{count, std::min(length, count), share};
+      if (out_of_time()) {
+        sink(Line("step")
+                 .add("model", sizes.name)
+                 .add("tokens", job.tokens)
+                 .add("length", job.length)
+                 .add("supervised_share", job.supervised_share)
+                 .add("not_measured", "out of time"));
+        continue;
+      }
+      sink(measure_step({sizes, backbone, trainer}, job, floor, stream));
+    }
+  }
+}
+
+}  // namespace gorgon::bench
