@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Whole training steps: gorgon beside PyTorch on the same sequences, in interleaved pairs on the same machine.
 
-Writes one JSON file: the command, the machine, versions, every pair and the medians of the ratios.
+Writes one JSON file: the command, the machine, versions, every pair and the medians of the ratios. Beside wall time stands
+CPU time (tokens a second of CPU, all threads): where other programs take cores, it is the steadier of the two.
 
   python bench/compare_pytorch.py --gorgon build/trainer/gorgon --python /path/to/venv/bin/python \
       --model models/SmolLM2-135M-Instruct.Q4_1.gguf --data tests/golden/reference/rows.jsonl --output bench/results/cpu_all_labels.json
@@ -15,19 +16,30 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
+def cpu_seconds():
+    """What all programs on this machine have used since it started."""
+    with open("/proc/stat", encoding="utf-8") as file:
+        user, nice, system, _, _, irq, soft = map(int, file.readline().split()[1:8])
+    return (user + nice + system + irq + soft) / os.sysconf("SC_CLK_TCK")
+
+
 def run(command):
-    """Output, seconds and peak resident bytes of one child process."""
+    """Output of one child process, its peak resident bytes, and the share of the machine that other programs took meanwhile."""
+    start, all_before = time.perf_counter(), cpu_seconds()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     out, err = process.stdout.read(), process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         sys.exit(f"compare: {shlex.join(command)} ended with {process.returncode}: {err[-500:]}")
-    return out, usage.ru_maxrss * 1024
+    others = cpu_seconds() - all_before - usage.ru_utime - usage.ru_stime
+    share = max(0.0, others) / (os.cpu_count() * (time.perf_counter() - start))
+    return out, {"peak_rss_bytes": usage.ru_maxrss * 1024, "share_of_other_programs": round(share, 3)}
 
 
 def sequences(args, folder):
@@ -46,6 +58,12 @@ def sequences(args, folder):
             if count == args.batch * (args.steps + 1):
                 break
     return path
+
+
+def profiled(out, name):
+    """Wall and CPU seconds of the parts of --profile whose name starts with `name`: its columns are name, seconds, ..., cores."""
+    parts = [line[34:].split() for line in out.splitlines() if line.startswith(name)]
+    return sum(float(part[0]) for part in parts), sum(float(part[0]) * float(part[-1]) for part in parts)
 
 
 def gorgon(args, data, folder, number):
@@ -67,21 +85,25 @@ optim: {args.optim}
 bf16: {"true" if args.dtype == "bf16" else "false"}
 device: cpu
 report_to: none
+save_strategy: "no"
 """)
-    _, rss = run([args.gorgon, "train", config, "--resume", "never"])
+    out, usage = run([args.gorgon, "train", config, "--resume", "never", "--profile"])
+    _, cpu = profiled(out, "total")  # of all steps, the first one with its allocations too
+    prefill, prefill_cpu = profiled(out, "backbone:")
     with open(os.path.join(run_dir, "metrics.jsonl"), encoding="utf-8") as file:
         steps = [row for row in map(json.loads, file) if "tokens_per_s" in row]
-    return {"tokens_per_s": statistics.median(row["tokens_per_s"] for row in steps[1:]), "peak_rss_bytes": rss,
-            "losses": [row["loss"] for row in steps]}
+    tokens = sum(row["tokens"] for row in steps)
+    return {"tokens_per_s": statistics.median(row["tokens_per_s"] for row in steps[1:]), "tokens_per_cpu_s": tokens / cpu,
+            "prefill_tokens_per_s": tokens / prefill, "prefill_tokens_per_cpu_s": tokens / prefill_cpu, "profile": out.splitlines(),
+            "losses": [row["loss"] for row in steps], **usage}
 
 
 def peer(args, data, style):
-    out, rss = run([args.python, os.path.join(HERE, "peer_pytorch.py"), "--model", args.model, "--data", data, "--style", style,
+    out, usage = run([args.python, os.path.join(HERE, "peer_pytorch.py"), "--model", args.model, "--data", data, "--style", style,
                     "--dtype", args.dtype, "--optim", args.optim, "--heads", str(args.heads), "--batch", str(args.batch),
                     "--steps", str(args.steps)])
     result = json.loads(out.strip().splitlines()[-1])
-    result["peak_rss_bytes"] = rss
-    return result
+    return {**result, **usage}
 
 
 def main():
@@ -110,12 +132,18 @@ def main():
                 pair[style] = peer(args, data, style)
             pairs.append(pair)
             print(f"pair {number + 1} of {args.pairs}: " + ", ".join(
-                f"{name} {value['tokens_per_s']:.0f} tokens/s {value['peak_rss_bytes'] / 2**30:.2f} GiB"
+                f"{name} {value['tokens_per_s']:.0f} tokens/s, {value['tokens_per_cpu_s']:.0f} a CPU second, "
+                f"{value['peak_rss_bytes'] / 2**30:.2f} GiB, others took {100 * value['share_of_other_programs']:.0f} %"
                 for name, value in pair.items()), file=sys.stderr)
     ratios = {style: {
         "speed": statistics.median(p["gorgon"]["tokens_per_s"] / p[style]["tokens_per_s"] for p in pairs),
+        "speed_by_cpu_time": statistics.median(
+            p["gorgon"]["tokens_per_cpu_s"] / p[style]["tokens_per_cpu_s"] for p in pairs),
         "memory": statistics.median(p["gorgon"]["peak_rss_bytes"] / p[style]["peak_rss_bytes"] for p in pairs),
     } for style in args.styles.split(",")}
+    if "tuned" in ratios:
+        for name in ["prefill_tokens_per_s", "prefill_tokens_per_cpu_s"]:
+            ratios["tuned"][name] = statistics.median(p["gorgon"][name] / p["tuned"][name] for p in pairs)
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         chip = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), platform.machine())
     result = {"command": shlex.join(["python"] + sys.argv), "device": f"{chip}, {os.cpu_count()} cores", "ratios": ratios, "pairs": pairs}
@@ -124,7 +152,7 @@ def main():
         with open(args.output, "w", encoding="utf-8") as file:
             file.write(text + "\n")
     for style, ratio in ratios.items():
-        print(f"gorgon / {style} PyTorch: {ratio['speed']:.2f} x tokens/s, {100 * ratio['memory']:.0f} % of the memory")
+        print(f"gorgon / {style} PyTorch: {ratio['speed']:.2f} x tokens/s, {ratio['speed_by_cpu_time']:.2f} x by CPU time, {100 * ratio['memory']:.0f} % of the memory")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import sys
 import time
 
@@ -96,13 +97,15 @@ def step_published(model, heads, batch, labels, coefficient, accumulation):
                 flat[keep].topk(n, dim=-1).indices.eq(target[keep, None]).any(-1).float().mean()
         (loss / accumulation).backward()
         total += float(loss.detach()) / accumulation
-    return total
+    return total, None
 
 
 def step_tuned(model, heads, batch, labels, coefficient, accumulation):
     """All sequences as one batch, one head's logits alive at a time, only supervised rows."""
+    begin, begin_cpu = time.perf_counter(), time.process_time()
     with torch.inference_mode():
         states = model.model(input_ids=batch)[0].reshape(-1, model.config.hidden_size)
+    prefill = (time.perf_counter() - begin, time.process_time() - begin_cpu)
     states = states.clone()
     total = 0.0
     for k, head in enumerate(heads):
@@ -116,7 +119,7 @@ def step_tuned(model, heads, batch, labels, coefficient, accumulation):
             logits.topk(5, dim=-1).indices.eq(target[keep, None]).any(-1).float().mean()
         total += float(loss.detach())
         del logits, loss
-    return total
+    return total, prefill
 
 
 def read_sequences(path, limit):
@@ -162,25 +165,32 @@ def main():
     sequences = read_sequences(args.data, args.batch * (args.steps + 1))
     if len(sequences) < args.batch * 2:
         sys.exit(f"peer: {args.data} has {len(sequences)} sequences; at least {args.batch * 2} are needed")
-    seconds, tokens, losses = [], [], []
+    seconds, cpu_seconds, tokens, losses, prefills = [], [], [], [], []
     for start in range(0, len(sequences) - args.batch + 1, args.batch):
         chunk = sequences[start : start + args.batch]
         batch = torch.tensor([tokens_ for tokens_, _ in chunk])
         labels = torch.tensor([labels_ for _, labels_ in chunk])
-        begin = time.perf_counter()
-        losses.append(step(model, heads, batch, labels, args.coefficient, args.batch))
+        begin, begin_cpu = time.perf_counter(), time.process_time()
+        loss, prefill = step(model, heads, batch, labels, args.coefficient, args.batch)
+        losses.append(loss)
+        prefills.append(prefill)
         torch.nn.utils.clip_grad_norm_(heads.parameters(), args.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         seconds.append(time.perf_counter() - begin)
+        cpu_seconds.append(time.process_time() - begin_cpu)
         tokens.append(batch.numel())
     timed = sorted(t / s for t, s in zip(tokens[1:], seconds[1:]))
     result = {
         "peer": "pytorch", "style": args.style, "dtype": args.dtype, "optimizer": optimizer_name, "heads": args.heads,
-        "threads": args.threads, "tokens_per_s": timed[len(timed) // 2], "tokens_per_s_all": timed, "losses": losses,
+        "threads": args.threads, "tokens_per_s": timed[len(timed) // 2], "tokens_per_s_all": timed,
+        "tokens_per_cpu_s": statistics.median(t / s for t, s in zip(tokens[1:], cpu_seconds[1:])), "losses": losses,
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }
+    if prefills[0] is not None:  # the backbone alone
+        result["prefill_tokens_per_s"] = statistics.median(t / p[0] for t, p in zip(tokens[1:], prefills[1:]))
+        result["prefill_tokens_per_cpu_s"] = statistics.median(t / p[1] for t, p in zip(tokens[1:], prefills[1:]))
     text = json.dumps(result)
     if args.output:
         with open(args.output, "w", encoding="utf-8") as file:

@@ -11,17 +11,32 @@ int64_t pieces(int64_t whole, int64_t part) {
   return (whole + part - 1) / part;
 }
 
+// The length of equal pieces of `whole`, at most `most` long, in multiples of 32.
+int64_t share(int64_t whole, int64_t most) {
+  if (whole <= most) return whole;
+  return pieces(pieces(whole, pieces(whole, most)), 32) * 32;
+}
+
 // Tiles depend on the shape alone, never on the number of threads: same shape, same bits. Small products get
-// small tiles, down to 64 x 64, so that many cores find work.
+// small tiles, so that many cores find work. The sizes are those that oneDNN multiplies fastest
+// (docs/performance.md).
+constexpr int64_t kWantedTiles = 16;
+
 struct TileSize {
   int64_t rows, columns;
+  int64_t count(int64_t m, int64_t n) const { return pieces(m, rows) * pieces(n, columns); }
 };
 
+TileSize largest_tile(int64_t m, int64_t n) {
+  constexpr int64_t kRows = 512, kRowsOfWide = 1024, kColumns = 512, kWholeColumns = 640, kWide = 2048;
+  return {share(m, n > kWide ? kRowsOfWide : kRows), n <= kWholeColumns ? n : share(n, kColumns)};
+}
+
 TileSize tile_size(int64_t m, int64_t n) {
-  constexpr int64_t kMostRows = 256, kMostColumns = 512, kLeast = 64, kWantedTiles = 32;
-  TileSize tile{std::min(m, kMostRows), std::min(n, kMostColumns)};
+  constexpr int64_t kLeast = 64;
+  TileSize tile = largest_tile(m, n);
   const auto halve = [&](int64_t& side) { side = std::max(kLeast, pieces(side, 32) * 16); };
-  while (pieces(m, tile.rows) * pieces(n, tile.columns) < kWantedTiles) {
+  while (tile.count(m, n) < kWantedTiles) {
     if (tile.columns > kLeast && (tile.columns >= tile.rows || tile.rows <= kLeast)) {
       halve(tile.columns);
     } else if (tile.rows > kLeast) {
@@ -34,11 +49,10 @@ TileSize tile_size(int64_t m, int64_t n) {
 }
 
 template <typename Tiles>
-void multiply_tiles(const Product& product, const Stream& stream) {
+void multiply_tiles(const Product& product, const TileSize& size, const Stream& stream) {
   const int64_t m = product.m(), n = product.n();
-  const TileSize size = tile_size(m, n);
-  const int64_t across = pieces(n, size.columns), count = pieces(m, size.rows) * across;
-  parallel_workers(stream.threads(), count, [&] {
+  const int64_t across = pieces(n, size.columns);
+  parallel_workers(stream.threads(), size.count(m, n), [&] {
     return [&, tiles = Tiles(product)](int64_t i) mutable {
       const int64_t row = i / across * size.rows, column = i % across * size.columns;
       tiles.multiply({row, std::min(size.rows, m - row), column, std::min(size.columns, n - column)});
@@ -46,14 +60,62 @@ void multiply_tiles(const Product& product, const Stream& stream) {
   });
 }
 
+// Few large tiles of long sums (the gradient of the features) are cut along k instead: every piece is a
+// product of its own in f32, and the pieces are added in order.
+int64_t pieces_of_k(const Product& product) {
+  constexpr int64_t kLeastDepth = 4096;
+  const int64_t tiles = largest_tile(product.m(), product.n()).count(product.m(), product.n());
+  return std::clamp<int64_t>(kWantedTiles / tiles, 1, std::max<int64_t>(1, product.k() / kLeastDepth));
+}
+
+template <typename T>
+void add_pieces(const Tensor& sums, View c, Write write, int64_t row) {
+  const int64_t n = c.columns(), piece = c.elements();
+  const float* from = sums.as<float>() + row * n;
+  T* to = c.as<T>() + row * c.stride();
+  for (int64_t j = 0; j < n; ++j) {
+    float sum = write == Write::accumulate ? static_cast<float>(to[j]) : 0.0f;
+    for (int64_t p = 0; p < sums.shape()[0]; ++p) sum += from[p * piece + j];
+    to[j] = T(sum);
+  }
+}
+
+void multiply_pieces(const Product& product, int64_t count, const Stream& stream) {
+  const auto& [a, b, c, options] = product;
+  const int64_t m = product.m(), n = product.n(), k = product.k(), depth = share(k, pieces(k, count));
+  const TileSize size = largest_tile(m, n);
+  const int64_t across = pieces(n, size.columns), tiles = size.count(m, n), parts = pieces(k, depth);
+  Tensor sums(DType::f32, {parts, m, n});
+  parallel_workers(stream.threads(), parts * tiles, [&] {
+    return [&](int64_t i) {
+      const int64_t begin = i / tiles * depth, end = std::min(begin + depth, k), tile = i % tiles;
+      View to = sums.view().rows(i / tiles, i / tiles + 1);
+      to.shape = {m, n};
+      const Product part{options.transpose_a ? a.rows(begin, end) : a.columns(begin, end),
+                         options.transpose_b ? b.columns(begin, end) : b.rows(begin, end),
+                         to,
+                         {options.transpose_a, options.transpose_b, Write::overwrite}};
+      const int64_t row = tile / across * size.rows, column = tile % across * size.columns;
+      OneDnnTiles(part).multiply(
+          {row, std::min(size.rows, m - row), column, std::min(size.columns, n - column)});
+    };
+  });
+  const auto add = c.type == DType::f32 ? add_pieces<float> : add_pieces<bf16>;
+  stream.threads().parallel_ranges(m, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) add(sums, c, options.write, row);
+  });
+}
+
 }  // namespace
 
 void gemm(ConstView a, ConstView b, View c, const GemmOptions& options, const Stream& stream) {
   const Product product{a, b, c, options};
-  if (a.type == DType::bf16 && onednn_multiplies_bf16()) {
-    multiply_tiles<OneDnnTiles>(product, stream);
+  if (a.type != DType::bf16 || !onednn_multiplies_bf16()) {
+    multiply_tiles<SimdTiles>(product, tile_size(product.m(), product.n()), stream);
+  } else if (const int64_t count = pieces_of_k(product); count > 1) {
+    multiply_pieces(product, count, stream);
   } else {
-    multiply_tiles<SimdTiles>(product, stream);
+    multiply_tiles<OneDnnTiles>(product, tile_size(product.m(), product.n()), stream);
   }
 }
 

@@ -1,17 +1,25 @@
 #include "kernels/profile.h"
 
 #include <algorithm>
-
-#include "kernels/thread_pool.h"
+#include <ctime>
 
 namespace gorgon {
 
-Profile::Profile(const ThreadPool& threads)
-    : threads_(threads),
-      parts_{{kElsewhere, 1, 0, 0}},
+namespace {
+
+double cpu_seconds() {
+  timespec time{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+}  // namespace
+
+Profile::Profile()
+    : parts_{{kElsewhere, 1, 0, 0}},
       open_{0},
       last_(std::chrono::steady_clock::now()),
-      last_worker_seconds_(threads.worker_seconds()) {}
+      last_cpu_seconds_(cpu_seconds()) {}
 
 size_t Profile::index_of(const char* name) {
   const auto found =
@@ -23,12 +31,12 @@ size_t Profile::index_of(const char* name) {
 
 void Profile::account() {
   const auto now = std::chrono::steady_clock::now();
-  const double worker_seconds = threads_.worker_seconds();
+  const double cpu = cpu_seconds();
   Part& part = parts_[open_.back()];
   part.seconds += std::chrono::duration<double>(now - last_).count();
-  part.worker_seconds += worker_seconds - last_worker_seconds_;
+  part.cpu_seconds += cpu - last_cpu_seconds_;
   last_ = now;
-  last_worker_seconds_ = worker_seconds;
+  last_cpu_seconds_ = cpu;
 }
 
 void Profile::enter(const char* name) {

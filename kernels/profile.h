@@ -19,11 +19,11 @@ class Profile {
   struct Part {
     std::string name;
     int64_t calls = 0;
-    double seconds = 0;         // wall time, without the parts opened inside
-    double worker_seconds = 0;  // sum over the pool's workers (the calling thread is none)
+    double seconds = 0;      // wall time, without the parts opened inside
+    double cpu_seconds = 0;  // likewise, summed over the threads of the process
   };
 
-  explicit Profile(const ThreadPool& threads);
+  Profile();
 
   // Parts with the longest first, as of now.
   std::vector<Part> parts();
@@ -35,11 +35,10 @@ class Profile {
   void leave();
   void account();  // all since the last call to the part at work
 
-  const ThreadPool& threads_;
   std::vector<Part> parts_;
   std::vector<size_t> open_;  // innermost last
   std::chrono::steady_clock::time_point last_;
-  double last_worker_seconds_;
+  double last_cpu_seconds_;
 };
 
 // Counts its own life as part `name` of the stream's profile; a stream without one makes it a null test. On a

@@ -1,7 +1,6 @@
 #include "kernels/thread_pool.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include <sched.h>
 
@@ -50,10 +49,7 @@ void ThreadPool::work() {
     const std::function<void(int64_t)>* body = body_;
     const int64_t count = count_;
     lock.unlock();
-    const auto begin = std::chrono::steady_clock::now();
     run_items(*body, count);
-    const auto worked = std::chrono::steady_clock::now() - begin;
-    worker_nanoseconds_ += std::chrono::duration_cast<std::chrono::nanoseconds>(worked).count();
     lock.lock();
     if (--running_ == 0) done_.notify_one();
   }

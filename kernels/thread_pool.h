@@ -23,9 +23,6 @@ class ThreadPool {
 
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Time that the workers have spent at work since the pool was made, summed over them.
-  double worker_seconds() const { return static_cast<double>(worker_nanoseconds_.load()) * 1e-9; }
-
   // Calls body(i) for every i in [0, count) once, in any order, on any thread; returns when all are done.
   // Which indices exist must not depend on size() where the result has to be the same for any number of
   // threads. The first exception thrown by a body is rethrown here.
@@ -48,7 +45,6 @@ class ThreadPool {
   bool stopping_ = false;
   std::exception_ptr error_;
   std::atomic<int64_t> next_{0};
-  std::atomic<int64_t> worker_nanoseconds_{0};
 };
 
 }  // namespace gorgon

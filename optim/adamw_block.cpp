@@ -48,7 +48,7 @@ RankFormula make(const CodeMap& map, bool is_signed, double end_of_decade_5, dou
   f.top_rank = f.high[7];
   f.top = f.top_rank - 0.25f;  // halfway from the last cell's midpoint to its end
   f.segment_slope = static_cast<float>(std::ldexp(1.0, -23) / decade);
-  f.segment_offset = static_cast<float>((-127.0 - end_of_decade_5) / decade + 7.0);
+  f.segment_offset = static_cast<float>((-127.0 - end_of_decade_5) / decade + 6.5);
   return f;
 }
 

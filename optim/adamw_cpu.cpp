@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -48,13 +49,45 @@ void fetch(const T* from, int64_t n, float* to) {
   std::fill(to + n, to + kStateBlock, 0.0f);
 }
 
-void fetch_codes(const uint8_t* codes, int64_t n, const CodeMap& map, float absmax, float* to) {
-  for (int64_t i = 0; i < n; ++i) to[i] = map.values[codes[i]];
-  std::fill(to + n, to + kStateBlock, 0.0f);
+#if HWY_TARGET <= HWY_AVX3  // two registers hold 32 values of the map
+// values[codes] for 256 codes: eight lookups in 32 values each, the upper bits choose among them.
+void decode_block(const uint8_t* codes, const float* values, hn::Vec<F32> scale, float* to) {
   const F32 d;
-  const auto scale = hn::Set(d, absmax);
+  const I32 whole;
+  const hn::Rebind<uint8_t, F32> bytes;
+  __m512 table[16];
+  for (int i = 0; i < 16; ++i) table[i] = hn::LoadU(d, values + 16 * i).raw;
+  for (int64_t i = 0; i < kStateBlock; i += 16) {
+    const __m512i code = hn::PromoteTo(whole, hn::LoadU(bytes, codes + i)).raw;
+    const __mmask16 bit5 = _mm512_test_epi32_mask(code, _mm512_set1_epi32(32));
+    const __mmask16 bit6 = _mm512_test_epi32_mask(code, _mm512_set1_epi32(64));
+    const __mmask16 bit7 = _mm512_test_epi32_mask(code, _mm512_set1_epi32(128));
+    const auto pick = [&](int at) HWY_ATTR { return _mm512_permutex2var_ps(table[at], code, table[at + 1]); };
+    const auto pick64 = [&](int at) HWY_ATTR { return _mm512_mask_mov_ps(pick(at), bit5, pick(at + 2)); };
+    const auto pick128 = [&](int at)
+                             HWY_ATTR { return _mm512_mask_mov_ps(pick64(at), bit6, pick64(at + 4)); };
+    const __m512 value = _mm512_mask_mov_ps(pick128(0), bit7, pick128(8));
+    hn::Store(hn::Mul(hn::Vec<F32>{value}, scale), d, to + i);
+  }
+}
+#else
+void decode_block(const uint8_t* codes, const float* values, hn::Vec<F32> scale, float* to) {
+  const F32 d;
+  for (int64_t i = 0; i < kStateBlock; ++i) to[i] = values[codes[i]];
   for (int64_t i = 0; i < kStateBlock; i += lanes())
     hn::Store(hn::Mul(hn::Load(d, to + i), scale), d, to + i);
+}
+#endif
+
+void fetch_codes(const uint8_t* codes, int64_t n, const CodeMap& map, float absmax, float* to) {
+  const auto scale = hn::Set(F32(), absmax);
+  if (n == kStateBlock) {
+    decode_block(codes, map.values.data(), scale, to);
+    return;
+  }
+  uint8_t padded[kStateBlock];
+  std::fill(std::copy(codes, codes + n, padded), padded + kStateBlock, map.zero);
+  decode_block(padded, map.values.data(), scale, to);
 }
 
 // Products and sums stay apart: fused ones would make bits depend on the instruction set.
@@ -166,6 +199,9 @@ HWY_INLINE VF lookup(const std::array<float, 16>& table, hn::Vec<I32> index) {
 #endif
 }
 
+// 2^23: the sum with a number of 0 to 255 has the number, rounded, in its lowest bits.
+constexpr float kToBits = 8388608.0f;
+
 // Rank of x >= 0 by RankFormula; `unsure` where only a search can tell.
 HWY_INLINE VF rank_of(VF x, const RankFormula& f, hn::Mask<F32>& unsure) {
   const F32 d;
@@ -173,7 +209,8 @@ HWY_INLINE VF rank_of(VF x, const RankFormula& f, hn::Mask<F32>& unsure) {
   const auto band = hn::Set(d, RankFormula::kBand);
   const auto log = hn::MulAdd(hn::ConvertTo(d, hn::BitCast(whole, x)), hn::Set(d, f.segment_slope),
                               hn::Set(d, f.segment_offset));
-  const auto segment = hn::ConvertTo(whole, hn::Min(hn::Max(log, hn::Zero(d)), hn::Set(d, 7.0f)));
+  const auto clamped = hn::Min(hn::Max(log, hn::Zero(d)), hn::Set(d, 7.0f));
+  const auto segment = hn::And(hn::BitCast(whole, hn::Add(clamped, hn::Set(d, kToBits))), hn::Set(whole, 7));
   const auto position = hn::MulAdd(x, lookup(f.slope, segment), lookup(f.offset, segment));
   const auto high = lookup(f.high, segment), floor = hn::Floor(position);
   const auto part = hn::Sub(position, floor);
@@ -190,14 +227,23 @@ void encode(const float* x, int64_t n, float absmax, uint8_t* codes) {
   const auto exact = [&](int64_t i) {
     codes[i] = kSigned ? momentum_code(x[i], absmax) : variance_code(x[i], absmax);
   };
+  // From a code that is at most a step or two away.
+  const CodeMap& map = kSigned ? signed_code_map() : unsigned_code_map();
+  const auto settle = [&](int64_t i) {
+    const float quotient = x[i] / absmax;
+    size_t code = codes[i];
+    while (code > 0 && quotient < map.thresholds[code - 1]) --code;
+    while (code < 255 && quotient >= map.thresholds[code]) ++code;
+    if (kSigned && x[i] < 0.0f && code == map.zero) --code;
+    codes[i] = static_cast<uint8_t>(code);
+  };
   if (absmax == 0.0f) {
-    std::memset(codes, kSigned ? signed_code_map().zero : unsigned_code_map().zero, static_cast<size_t>(n));
+    std::memset(codes, map.zero, static_cast<size_t>(n));
     return;
   }
   int64_t i = 0;
   if (absmax > 1e-30f) {  // 1 / absmax is far from overflow
     const F32 d;
-    const I32 whole;
     const hn::Rebind<uint8_t, F32> bytes;
     const RankFormula& formula = kSigned ? momentum_ranks() : variance_ranks();
     const auto inverse = hn::Set(d, 1.0f / absmax), middle = hn::Set(d, 127.0f);
@@ -209,13 +255,12 @@ void encode(const float* x, int64_t n, float absmax, uint8_t* codes) {
         const auto below = hn::Sub(middle, hn::Min(hn::Max(code, hn::Set(d, 1.0f)), middle));
         code = hn::IfThenElse(hn::Lt(value, hn::Zero(d)), below, hn::Add(middle, code));
       }
-      hn::StoreU(hn::DemoteTo(bytes, hn::ConvertTo(whole, code)), bytes, codes + i);
+      const auto in_low_bits = hn::BitCast(U32(), hn::Add(code, hn::Set(d, kToBits)));
+      hn::StoreU(hn::U8FromU32(hn::And(in_low_bits, hn::Set(U32(), 255u))), bytes, codes + i);
       if (HWY_UNLIKELY(!hn::AllFalse(d, unsure))) {
-        uint8_t bits[8] = {};
-        hn::StoreMaskBits(d, unsure, bits);
-        for (int64_t j = 0; j < lanes(); ++j) {
-          if ((bits[j / 8] >> (j % 8)) & 1) exact(i + j);
-        }
+        uint64_t bits = 0;
+        hn::StoreMaskBits(d, unsure, reinterpret_cast<uint8_t*>(&bits));
+        for (; bits != 0; bits &= bits - 1) settle(i + std::countr_zero(bits));
       }
     }
   }

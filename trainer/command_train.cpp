@@ -160,7 +160,7 @@ RunData load_run_data(const TrainArguments& arguments, const RunConfig& config, 
 // Trains; with `wanted`, prints where the time of the steps went, also of a run that is stopped.
 void train_profiled(TrainingRun& run, bool wanted, Stream& stream) {
   std::optional<Profile> profile;
-  if (wanted) stream.set_profile(&profile.emplace(stream.threads()));
+  if (wanted) stream.set_profile(&profile.emplace());
   const auto end_profile = [&] {
     stream.set_profile(nullptr);
     if (profile) fmt::print("{}", profile_table(*profile));

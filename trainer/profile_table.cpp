@@ -8,7 +8,7 @@ namespace {
 
 std::string line(const Profile::Part& part, double total) {
   const double calls = static_cast<double>(part.calls);
-  const double cores = part.seconds > 0 ? 1.0 + part.worker_seconds / part.seconds : 1.0;
+  const double cores = part.seconds > 0 ? part.cpu_seconds / part.seconds : 0.0;
   return fmt::format("{:<34} {:>9.3f} {:>6.1f}% {:>8} {:>11.3f} {:>6.2f}\n", part.name, part.seconds,
                      total > 0 ? 100.0 * part.seconds / total : 0.0, part.calls, 1e3 * part.seconds / calls,
                      cores);
@@ -21,7 +21,7 @@ std::string profile_table(Profile& profile) {
   Profile::Part total{"total", 1, 0, 0};
   for (const Profile::Part& part : parts) {
     total.seconds += part.seconds;
-    total.worker_seconds += part.worker_seconds;
+    total.cpu_seconds += part.cpu_seconds;
   }
   std::string out = fmt::format("{:<34} {:>9} {:>7} {:>8} {:>11} {:>6}\n", "where the time went", "seconds",
                                 "share", "calls", "ms a call", "cores");

@@ -103,18 +103,24 @@ TEST(Gemm, LongSumsAcrossSeveralRangesOfK) {
     check({9, 40, 5000, in, DType::f32, false, true}, stream);
     check({9, 40, 5000, in, DType::bf16, true, false}, stream);
     check({9, 40, 5000, in, DType::f32, false, false, Write::accumulate}, stream);
+    // Long enough for sums that are cut along k.
+    check({12, 40, 9001, in, DType::f32, false, false, Write::accumulate}, stream);
+    check({12, 40, 9001, in, DType::f32, true, true}, stream);
+    check({12, 40, 9001, in, DType::bf16, false, false}, stream);
   }
 }
 
 TEST(Gemm, SameBitsForAnyNumberOfThreads) {
   const Stream one(test_device(), 1), many(test_device(), 5);
   for (const DType in : {DType::f32, DType::bf16}) {
-    const Tensor a = random_matrix(in, 301, 200, 1), b = random_matrix(in, 530, 200, 2);
-    Tensor first(DType::f32, {301, 530}), second(DType::f32, {301, 530});
-    on_device(one, gemm, a.view(), b.view(), first.view(), GemmOptions{false, true});
-    on_device(many, gemm, a.view(), b.view(), second.view(), GemmOptions{false, true});
-    for (int64_t i = 0; i < first.elements(); ++i) {
-      ASSERT_EQ(first.as<float>()[i], second.as<float>()[i]);
+    for (const int64_t k : {200, 9000}) {
+      const Tensor a = random_matrix(in, 301, k, 1), b = random_matrix(in, 530, k, 2);
+      Tensor first(DType::f32, {301, 530}), second(DType::f32, {301, 530});
+      on_device(one, gemm, a.view(), b.view(), first.view(), GemmOptions{false, true});
+      on_device(many, gemm, a.view(), b.view(), second.view(), GemmOptions{false, true});
+      for (int64_t i = 0; i < first.elements(); ++i) {
+        ASSERT_EQ(first.as<float>()[i], second.as<float>()[i]);
+      }
     }
   }
 }
