@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "data/unicode.h"
+#include "kernels/error.h"
 
 namespace gorgon::jinja {
 namespace {
@@ -109,7 +110,7 @@ std::string Value::printed() const {
 
 std::string Value::kind() const {
   if (const auto* missing = as<Undefined>()) {
-    return missing->name.empty() ? "an undefined value" : "'" + missing->name + "', which is undefined";
+    return missing->name.empty() ? "an undefined value" : quote_value(missing->name) + ", which is undefined";
   }
   if (none()) return "none";
   if (as<bool>()) return "a boolean";
@@ -121,7 +122,7 @@ std::string Value::kind() const {
 }
 
 Value Value::member(const std::string& key) const {
-  if (undefined()) throw ValueError("'" + key + "' of " + kind());
+  if (undefined()) throw ValueError(quote_value(key) + " of " + kind());
   if (dict()) return find_member(*dict(), key);
   if (name_space()) return find_member(name_space()->members, key);
   return Undefined{key};

@@ -15,7 +15,12 @@ class Replay : public testing::TestWithParam<std::string> {};
 
 TEST_P(Replay, KeptInputsGiveAValueOrATypedError) {
   const std::map<std::string, void (*)(std::span<const std::byte>)> targets = {
-      {"gguf", fuzz_gguf}, {"json", fuzz_json}, {"safetensors", fuzz_safetensors}};
+      {"chat_template", fuzz_chat_template},
+      {"encode", fuzz_encode},
+      {"gguf", fuzz_gguf},
+      {"json", fuzz_json},
+      {"safetensors", fuzz_safetensors},
+      {"tokenizer_json", fuzz_tokenizer_json}};
   int inputs = 0;
   for (const auto& entry : std::filesystem::directory_iterator("tests/fuzz/regress/" + GetParam())) {
     SCOPED_TRACE(entry.path().string());
@@ -26,7 +31,9 @@ TEST_P(Replay, KeptInputsGiveAValueOrATypedError) {
   EXPECT_GT(inputs, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Fuzz, Replay, testing::Values("gguf", "json", "safetensors"),
+INSTANTIATE_TEST_SUITE_P(Fuzz, Replay,
+                         testing::Values("chat_template", "encode", "gguf", "json", "safetensors",
+                                         "tokenizer_json"),
                          [](const auto& target) { return target.param; });
 
 }  // namespace

@@ -12,5 +12,8 @@ namespace gorgon {
 void fuzz_gguf(std::span<const std::byte> bytes);
 void fuzz_json(std::span<const std::byte> bytes);
 void fuzz_safetensors(std::span<const std::byte> bytes);
+void fuzz_tokenizer_json(std::span<const std::byte> bytes);
+void fuzz_encode(std::span<const std::byte> bytes);
+void fuzz_chat_template(std::span<const std::byte> bytes);
 
 }  // namespace gorgon
