@@ -1,7 +1,13 @@
 # Third-party packages, all from the distribution (scripts/install.sh lists them).
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
-find_package(dnnl REQUIRED CONFIG)
+# oneDNN's own package file asks for OpenCL's headers, which its package does not bring and its CPU engine does not need.
+find_path(DNNL_INCLUDE_DIR dnnl.hpp REQUIRED)
+find_library(DNNL_LIBRARY dnnl REQUIRED)
+add_library(DNNL::dnnl UNKNOWN IMPORTED)
+set_target_properties(DNNL::dnnl PROPERTIES
+  IMPORTED_LOCATION ${DNNL_LIBRARY}
+  INTERFACE_INCLUDE_DIRECTORIES ${DNNL_INCLUDE_DIR})
 find_package(hwy QUIET CONFIG)
 if(NOT TARGET hwy::hwy)
   pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)

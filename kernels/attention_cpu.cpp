@@ -6,11 +6,9 @@
 #include <limits>
 #include <vector>
 
+#include "kernels/fixed_vectors.h"  // the panels are arrays of vectors
 #include "kernels/worker_loop.h"
 
-// As in gemm_simd.cpp: the panels need vectors of known size.
-#undef HWY_DISABLED_TARGETS
-#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention_cpu.cpp"
 #include <hwy/foreach_target.h>

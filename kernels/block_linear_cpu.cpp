@@ -4,11 +4,9 @@
 
 #include "kernels/block_linear.h"
 #include "kernels/dequantise.h"
+#include "kernels/fixed_vectors.h"  // accumulators live in arrays of vectors
 #include "kernels/thread_pool.h"
 
-// Accumulators live in arrays of vectors, which vectors of unknown size cannot.
-#undef HWY_DISABLED_TARGETS
-#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/block_linear_cpu.cpp"
 #include "hwy/foreach_target.h"

@@ -47,7 +47,7 @@ HWY_INLINE void store_upper(D32, V bits, bf16* to) {
              reinterpret_cast<uint16_t*>(to));
 }
 
-// Rounds to nearest even and keeps NaN, exactly as bf16's constructor does.
+// Rounds to nearest even and keeps NaN (which alone differs from itself), exactly as bf16's constructor does.
 template <class D>
 HWY_INLINE void store(D, hn::Vec<D> value, bf16* to) {
   const hn::RebindToUnsigned<D> whole;
@@ -55,7 +55,7 @@ HWY_INLINE void store(D, hn::Vec<D> value, bf16* to) {
   const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(whole, 1u));
   const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(whole, 0x7fffu)));
   const auto quiet = hn::Or(bits, hn::Set(whole, 0x400000u));
-  const auto nan = hn::RebindMask(whole, hn::IsNaN(value));
+  const auto nan = hn::RebindMask(whole, hn::Not(hn::Eq(value, value)));
   store_upper(whole, hn::IfThenElse(nan, quiet, rounded), to);
 }
 

@@ -3,14 +3,12 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/fixed_vectors.h"  // lookups by lane
 #include "kernels/thread_pool.h"
 #include "optim/adamw.h"
 #include "optim/adamw_block.h"
 #include "optim/stochastic_rounding.h"
 
-// Lookups by lane need vectors of a known size.
-#undef HWY_DISABLED_TARGETS
-#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "optim/adamw_cpu.cpp"
 #include <hwy/foreach_target.h>
@@ -176,7 +174,7 @@ void round_block(const float* from, const uint32_t* random, bf16* to) {
   const U32 whole;
   for (int64_t i = 0; i < kStateBlock; i += lanes()) {
     const auto value = hn::Load(d, from + i);
-    const auto nan = hn::RebindMask(whole, hn::IsNaN(value));
+    const auto nan = hn::RebindMask(whole, hn::Not(hn::Eq(value, value)));
     const auto bits = hn::BitCast(whole, value);
     const auto sum = hn::Add(bits, hn::Load(whole, random + i));
     store_upper(whole, hn::IfThenElse(nan, hn::Or(bits, hn::Set(whole, 0x400000u)), sum), to + i);
