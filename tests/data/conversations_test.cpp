@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/data/temporary_folder.h"
+#include "tests/data/expect_error.h"
 
 namespace gorgon {
 namespace {

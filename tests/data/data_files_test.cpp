@@ -4,7 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "data/file.h"
-#include "tests/data/temporary_folder.h"
+#include "tests/data/expect_error.h"
+#include "tests/data/temporary_directory.h"
 
 namespace gorgon {
 namespace {
@@ -24,7 +25,7 @@ std::vector<std::pair<long, std::string>> lines_of(const std::filesystem::path& 
 }
 
 TEST(LineSource, EndsOfLines) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   EXPECT_THAT(lines_of(folder.write("a", "one\ntwo\r\n\n \t\nfive")),
               ElementsAre(Pair(1, "one"), Pair(2, "two"), Pair(5, "five")));
   EXPECT_THAT(lines_of(folder.write("b", "\xEF\xBB\xBFone\n\xEF\xBB\xBF\n")),
@@ -37,7 +38,7 @@ TEST(LineSource, EndsOfLines) {
 
 // Lines that end on, before and behind the borders of the pieces of 1 MiB in which a file is read.
 TEST(LineSource, LinesAcrossPieces) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   constexpr size_t kPiece = size_t{1} << 20;
   for (const size_t length : {kPiece - 2, kPiece - 1, kPiece, kPiece + 1, 3 * kPiece - 1}) {
     const std::string first(length, 'x');
@@ -47,7 +48,7 @@ TEST(LineSource, LinesAcrossPieces) {
 }
 
 TEST(LineSource, SeveralFilesOneAfterTheOther) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto a = folder.write("a.jsonl", "1\n2"), b = folder.write("b.jsonl", "3\n");
   LineSource source({b, a});
   DataLine line;
@@ -61,14 +62,14 @@ TEST(LineSource, SeveralFilesOneAfterTheOther) {
 }
 
 TEST(LineSource, ALineHasABound) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto path = folder.write("a.jsonl", "{}\n" + std::string(LineSource::kMaxLineBytes + 1, 'x'));
   const std::string error = error_of(ExitCode::data, [&] { lines_of(path); });
   EXPECT_THAT(error, HasSubstr("a.jsonl:2: expected at most 67108864 bytes in a line"));
 }
 
 TEST(ExpandDataFiles, PathsListsAndGlobs) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto a = folder.write("a.jsonl", ""), b = folder.write("b.jsonl", ""),
              odd = folder.write("c[1].jsonl", "");
   const std::string glob = (folder.path() / "*.jsonl").string();
@@ -79,7 +80,7 @@ TEST(ExpandDataFiles, PathsListsAndGlobs) {
 }
 
 TEST(ExpandDataFiles, NamesWhatIsMissing) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto error = [](const std::string& pattern) {
     return error_of(ExitCode::data, [&] { expand_data_files({pattern}); });
   };

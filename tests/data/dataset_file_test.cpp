@@ -11,7 +11,8 @@
 
 #include "data/file.h"
 #include "tests/data/dataset_examples.h"
-#include "tests/data/temporary_folder.h"
+#include "tests/data/expect_error.h"
+#include "tests/data/temporary_directory.h"
 
 namespace gorgon {
 namespace {
@@ -211,7 +212,7 @@ std::vector<HostileCase> hostile_cases() {
 }
 
 TEST(DatasetFile, RoundTrip) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   for (const Dataset& dataset : {example(), example({1}), example({200000, 3})}) {
     write_dataset(folder.path() / "dataset.h5", dataset);
     const Dataset read = read_dataset(folder.path() / "dataset.h5");
@@ -225,7 +226,7 @@ TEST(DatasetFile, RoundTrip) {
 }
 
 TEST(DatasetFile, TheSameContentsGiveTheSameBytes) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   write_dataset(folder.path() / "a.h5", example());
   write_dataset(folder.path() / "b.h5", example());
   EXPECT_EQ(read_text(folder.path() / "a.h5", ExitCode::data),
@@ -233,7 +234,7 @@ TEST(DatasetFile, TheSameContentsGiveTheSameBytes) {
 }
 
 TEST(DatasetFile, EveryTruncationIsSeen) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto path = folder.path() / "dataset.h5";
   write_dataset(path, example());
   const std::string whole = read_text(path, ExitCode::data);
@@ -246,7 +247,7 @@ TEST(DatasetFile, EveryTruncationIsSeen) {
 }
 
 TEST(DatasetFile, EveryFlippedBitIsSeen) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto path = folder.path() / "dataset.h5";
   write_dataset(path, example());
   const std::string whole = read_text(path, ExitCode::data);
@@ -261,7 +262,7 @@ TEST(DatasetFile, EveryFlippedBitIsSeen) {
 }
 
 TEST(DatasetFile, RefusesWhatIsNoDataSet) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   EXPECT_THAT(error_of_reading(folder.path() / "none.h5"), HasSubstr("none.h5"));
   EXPECT_THAT(error_of_reading(folder.path()), HasSubstr(folder.path().string()));
   EXPECT_THAT(error_of_reading(folder.write("empty.h5", "")), HasSubstr("an incomplete file"));
@@ -276,7 +277,7 @@ TEST(DatasetFile, RefusesWhatIsNoDataSet) {
 }
 
 TEST(DatasetFile, RefusesHostileContentsUnderARightChecksum) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto path = folder.path() / "hostile.h5";
   make_file(path, [](hid_t f) { add_rest(f, {"tokens", "labels", "segments", "offsets"}); });
   EXPECT_EQ(read_dataset(path).tokens, (std::vector<int32_t>{0, 0, 0, 0}));  // the frame of all cases is good
@@ -288,7 +289,7 @@ TEST(DatasetFile, RefusesHostileContentsUnderARightChecksum) {
 }
 
 TEST(DatasetFile, RefusesLabelsOfOtherTokens) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   Dataset dataset = example();
   dataset.labels[3] = dataset.tokens[3] + 1;
   write_dataset(folder.path() / "d.h5", dataset);
@@ -298,7 +299,7 @@ TEST(DatasetFile, RefusesLabelsOfOtherTokens) {
 
 // A file that may not grow stands for a full disk: writing fails half-way, the earlier file stays.
 TEST(DatasetFile, AFailedWriteLeavesTheEarlierFile) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto path = folder.path() / "dataset.h5";
   write_dataset(path, example());
   rlimit before{};

@@ -28,6 +28,21 @@ inline void expect_error(const std::function<void()>& action, ExitCode code,
   }
 }
 
+// Expects the action to throw one Error line of that status; that line, or "" where it does not throw.
+inline std::string error_of(ExitCode code, const std::function<void()>& action) {
+  std::string line;
+  const auto keep = [&] {
+    try {
+      action();
+    } catch (const Error& error) {
+      line = error.what();
+      throw;
+    }
+  };
+  expect_error(keep, code, {});
+  return line;
+}
+
 // A copy of exactly its size on the heap, so that AddressSanitizer sees the first byte read beyond it.
 inline std::vector<std::byte> exact_bytes(std::string_view text) {
   const auto* data = reinterpret_cast<const std::byte*>(text.data());

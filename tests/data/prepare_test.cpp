@@ -9,8 +9,9 @@
 #include "data/generator/text_to_sql.h"
 #include "data/preview.h"
 #include "kernels/thread_pool.h"
+#include "tests/data/expect_error.h"
 #include "tests/data/real_text_model.h"
-#include "tests/data/temporary_folder.h"
+#include "tests/data/temporary_directory.h"
 
 namespace gorgon {
 namespace {
@@ -63,7 +64,7 @@ PreparedDataset load_or_prepare_with(const std::filesystem::path& path, const Pr
 class Prepare : public WithRealTextModel {};
 
 TEST_F(Prepare, CountsWhatBecomesOfEveryRow) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto file = folder.write("mixed.jsonl", kMixed);
   const PreparedDataset prepared = prepare_with(options_for(file, 5, Packing::none));
   const PrepareReport& report = prepared.report;
@@ -89,7 +90,7 @@ TEST_F(Prepare, CountsWhatBecomesOfEveryRow) {
 }
 
 TEST_F(Prepare, WrappedIsAllDocumentsInARow) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto file = folder.write("rows.jsonl", generated(50));
   const Dataset packed = prepare_with(options_for(file, 64)).dataset;
   const Dataset apart = prepare_with(options_for(file, 4096, Packing::none)).dataset;
@@ -101,7 +102,7 @@ TEST_F(Prepare, WrappedIsAllDocumentsInARow) {
 
 // 3,000 rows are more than one batch of lines.
 TEST_F(Prepare, ThreadsMakeNoDifference) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto file = folder.write("rows.jsonl", generated(3000));
   const Dataset one = prepare_with(options_for(file), 1).dataset;
   const Dataset three = prepare_with(options_for(file), 3).dataset;
@@ -113,7 +114,7 @@ TEST_F(Prepare, ThreadsMakeNoDifference) {
 }
 
 TEST_F(Prepare, TheFirstBadLineIsNamedWhateverTheThreads) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto file = folder.write("rows.jsonl", generated(40) + "{\"text\": 1}\n" + generated(3) + "broken\n");
   for (int i = 0; i < 5; ++i) {
     const std::string line = error_of(ExitCode::data, [&] { prepare_with(options_for(file), 3); });
@@ -122,7 +123,7 @@ TEST_F(Prepare, TheFirstBadLineIsNamedWhateverTheThreads) {
 }
 
 TEST_F(Prepare, ReportsProgressInBytes) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const std::string text = generated(3000);
   const auto file = folder.write("rows.jsonl", text);
   std::vector<int64_t> done;
@@ -136,7 +137,7 @@ TEST_F(Prepare, ReportsProgressInBytes) {
 }
 
 TEST_F(Prepare, NoUsableRowIsAnErrorWithCounts) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto questions = folder.write("q.jsonl", R"({"messages": [{"role": "user", "content": "a"}]})"
                                                  "\n{\"text\": \"\"}\n");
   EXPECT_EQ(error_of(ExitCode::data, [&] { prepare_with(options_for(questions)); }),
@@ -155,7 +156,7 @@ TEST_F(Prepare, NoUsableRowIsAnErrorWithCounts) {
 class LoadOrPrepare : public WithRealTextModel {};
 
 TEST_F(LoadOrPrepare, ReadsWhatIsUpToDateAndMakesTheRest) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto file = folder.write("rows.jsonl", generated(20) + "{\"text\": \"\"}\n");
   const auto path = folder.path() / "dataset.h5";
   PrepareOptions options = options_for(file);
@@ -192,7 +193,7 @@ TEST_F(LoadOrPrepare, ReadsWhatIsUpToDateAndMakesTheRest) {
 }
 
 TEST_F(LoadOrPrepare, DoesNotOverwriteAForeignFile) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto file = folder.write("rows.jsonl", generated(2));
   const auto foreign = folder.write("thesis.txt", "years of work");
   error_of(ExitCode::data, [&] { load_or_prepare_with(foreign, options_for(file)); });
@@ -203,7 +204,7 @@ class Preview : public WithRealTextModel {};
 
 TEST_F(Preview, ShowsWhatIsSupervisedMaskedAndClipped) {
   const RealTextModel& model = real_text_model();
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto file = folder.write("mixed.jsonl", kMixed);
   const auto show = [&](const PrepareOptions& options, int64_t documents, bool colour) {
     return preview(options, model.tokenizer, &model.chat_template, documents, colour);
@@ -230,7 +231,7 @@ TEST_F(Preview, ShowsWhatIsSupervisedMaskedAndClipped) {
 
 TEST_F(Preview, MarksWhereSequencesEnd) {
   const RealTextModel& model = real_text_model();
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto file = folder.write(
       "t.jsonl", "{\"text\": \"111\"}\n{\"text\": \"2222\"}\n");  // digits are tokens of their own
   const std::string text = preview(options_for(file, 2), model.tokenizer, &model.chat_template, 2, false);
@@ -240,7 +241,7 @@ TEST_F(Preview, MarksWhereSequencesEnd) {
 
 TEST_F(Preview, NothingActsOnTheTerminal) {
   const RealTextModel& model = real_text_model();
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto file =
       folder.write("t.jsonl", R"({"text": "\u001b]0;title\u0007 a\u202eb \u009b31m 👩‍👧"})");
   const std::string text = preview(options_for(file, 200), model.tokenizer, &model.chat_template, 1, false);

@@ -5,8 +5,8 @@
 
 #include "data/file.h"
 #include "data/json.h"
+#include "tests/data/expect_error.h"
 #include "tests/data/real_text_model.h"
-#include "tests/data/temporary_folder.h"
 
 namespace gorgon {
 namespace {

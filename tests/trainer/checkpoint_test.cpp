@@ -2,7 +2,6 @@
 
 #include <fstream>
 #include <random>
-#include <sstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,6 +10,7 @@
 
 #include "data/file.h"
 #include "kernels/error.h"
+#include "tests/data/expect_error.h"
 #include "tests/data/temporary_directory.h"
 #include "tests/trainer/io_faults.h"
 #include "trainer/run_directory.h"
@@ -23,13 +23,6 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-std::string file_text(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::stringstream out;
-  out << in.rdbuf();
-  return out.str();
-}
 
 TrainingState a_state(int64_t step) {
   TrainingState state;
@@ -71,18 +64,6 @@ std::pair<std::string, int> newest(const fs::path& run) {
   return {found.filename().string(), warnings};
 }
 
-template <typename Call>
-std::string error_of(ExitCode code, Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code) << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
-}
-
 TEST(Checkpoint, StateComesBackWhole) {
   const TemporaryDirectory run;
   save(run.path(), 12);
@@ -111,7 +92,7 @@ TEST(Checkpoint, AnyDamageMakesThePreviousOneCount) {
   const fs::path newer = run.path() / "checkpoint-2";
   for (const char* name : {"heads", "optimizer", "state.json", "manifest.json"}) {
     const fs::path file = newer / name;
-    const std::string whole = file_text(file);
+    const std::string whole = read_text(file, ExitCode::data);
     const auto expect_previous = [&](const std::string& what) {
       EXPECT_EQ(newest(run.path()), std::make_pair(std::string("checkpoint-1"), 1)) << name << ": " << what;
     };
@@ -136,7 +117,7 @@ TEST(Checkpoint, EveryBitFlipIsSeen) {
   const fs::path checkpoint = run.path() / "checkpoint-1";
   size_t flips = 0;
   for (const char* name : {"heads", "state.json", "manifest.json"}) {
-    const std::string whole = file_text(checkpoint / name);
+    const std::string whole = read_text(checkpoint / name, ExitCode::data);
     std::fstream file(checkpoint / name, std::ios::in | std::ios::out | std::ios::binary);
     const auto put = [&](size_t byte, int value) {
       file.seekp(static_cast<std::streamoff>(byte)).put(static_cast<char>(value)).flush();
@@ -169,7 +150,7 @@ TEST(Checkpoint, NewerFormatNamesBothVersions) {
   const TemporaryDirectory run;
   save(run.path(), 1);
   const fs::path manifest = run.path() / "checkpoint-1" / "manifest.json";
-  std::string text = file_text(manifest);
+  std::string text = read_text(manifest, ExitCode::data);
   text.replace(text.find("\"format\": 1"), 11, "\"format\": 9");
   std::ofstream(manifest, std::ios::binary) << text;
   EXPECT_THAT(error_of(ExitCode::checkpoint, [&] { verify_checkpoint(run.path() / "checkpoint-1"); }),

@@ -4,12 +4,13 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
-#include <sstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "data/file.h"
+#include "kernels/error.h"
 #include "tests/data/temporary_directory.h"
 #include "trainer/console.h"
 #include "trainer/event_file.h"
@@ -18,13 +19,6 @@ namespace gorgon {
 namespace {
 
 using nlohmann::json;
-
-std::string file_text(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::stringstream out;
-  out << in.rdbuf();
-  return out.str();
-}
 
 StepRecord a_step(int64_t step) {
   StepRecord record;
@@ -85,7 +79,7 @@ TEST(EventFile, ChecksumIsCastagnolis) {
 
 TEST(EventFile, BytesAreThoseOfTensorFlow) {
   // Written with TensorBoard's own protocol buffers and record writer (tests/oracle/tensorboard_events.py).
-  const std::string golden = file_text(GORGON_TEST_DATA "/tensorboard/events.bin");
+  const std::string golden = read_text(GORGON_TEST_DATA "/tensorboard/events.bin", ExitCode::data);
   ASSERT_FALSE(golden.empty());
   std::string ours = first_event(1700000000.25);
   ours += encode_event({1700000001.5, 3, "", {{"train/loss", 1.25f}, {"train/head_1_top1", -0.5f}}});
@@ -147,7 +141,7 @@ TEST(Reports, ResumeTruncatesToTheOffsetsSoThatAStepIsThereOnce) {
   while (std::getline(in, line)) steps.push_back(json::parse(line)["step"]);
   EXPECT_EQ(steps, (std::vector<int64_t>{1, 2, 3, 4, 5, 6}));
   steps.clear();
-  const std::string file = file_text(run.path() / kEventFile);
+  const std::string file = read_text(run.path() / kEventFile, ExitCode::data);
   const EventPrefix prefix = read_events(file);
   EXPECT_EQ(prefix.bytes, file.size());
   for (const Event& event : prefix.events) steps.push_back(event.step);
