@@ -17,9 +17,9 @@ int64_t share(int64_t whole, int64_t most) {
   return pieces(pieces(whole, pieces(whole, most)), 32) * 32;
 }
 
-// Tiles depend on the shape alone, never on the number of threads: same shape, same bits. Small products get
-// small tiles, so that many cores find work. The sizes are those that oneDNN multiplies fastest
-// (docs/performance.md).
+// oneDNN's sums depend on the tile, so its tiles depend on the shape alone, never on the number of threads:
+// same shape, same bits. Small products get small tiles, so that many cores find work. The sizes are those
+// that oneDNN multiplies fastest (docs/performance.md).
 constexpr int64_t kWantedTiles = 16;
 
 struct TileSize {
@@ -32,11 +32,12 @@ TileSize largest_tile(int64_t m, int64_t n) {
   return {share(m, n > kWide ? kRowsOfWide : kRows), n <= kWholeColumns ? n : share(n, kColumns)};
 }
 
-TileSize tile_size(int64_t m, int64_t n) {
+// Cut until there are `wanted` tiles, or an equal number for each of `threads`.
+TileSize tile_size(int64_t m, int64_t n, int64_t wanted, int64_t threads) {
   constexpr int64_t kLeast = 64;
   TileSize tile = largest_tile(m, n);
   const auto halve = [&](int64_t& side) { side = std::max(kLeast, pieces(side, 32) * 16); };
-  while (tile.count(m, n) < kWantedTiles) {
+  while (tile.count(m, n) < wanted && tile.count(m, n) % threads != 0) {
     if (tile.columns > kLeast && (tile.columns >= tile.rows || tile.rows <= kLeast)) {
       halve(tile.columns);
     } else if (tile.rows > kLeast) {
@@ -110,12 +111,15 @@ void multiply_pieces(const Product& product, int64_t count, const Stream& stream
 
 void gemm(ConstView a, ConstView b, View c, const GemmOptions& options, const Stream& stream) {
   const Product product{a, b, c, options};
+  const int64_t m = product.m(), n = product.n();
   if (a.type != DType::bf16 || !onednn_multiplies_bf16()) {
-    multiply_tiles<SimdTiles>(product, tile_size(product.m(), product.n()), stream);
+    // Sums are the same whatever the tile: as large as leaves every thread two, for packing costs the less.
+    const int64_t threads = stream.threads().size();
+    multiply_tiles<SimdTiles>(product, tile_size(m, n, 2 * threads, threads), stream);
   } else if (const int64_t count = pieces_of_k(product); count > 1) {
     multiply_pieces(product, count, stream);
   } else {
-    multiply_tiles<OneDnnTiles>(product, tile_size(product.m(), product.n()), stream);
+    multiply_tiles<OneDnnTiles>(product, tile_size(m, n, kWantedTiles, kWantedTiles), stream);
   }
 }
 

@@ -66,12 +66,14 @@ void pack_transposed(const T* from, int64_t stride, int64_t rows, int64_t depth,
 // to[k * width + i] = from[k * stride + i], padded as above.
 template <typename T>
 void pack_straight(const T* from, int64_t stride, int64_t rows, int64_t depth, int64_t width, float* to) {
-  const hn::CappedTag<float, 4> d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t k = 0; k < depth; ++k) {
+  const Full full;
+  const hn::CappedTag<float, 4> four;
+  const auto wide = static_cast<int64_t>(hn::Lanes(full)), narrow = static_cast<int64_t>(hn::Lanes(four));
+  for (int64_t k = 0; k < depth; ++k, from += stride, to += width) {
     int64_t i = 0;
-    for (; i + lanes <= rows; i += lanes) hn::StoreU(load(d, from + k * stride + i), d, to + k * width + i);
-    for (; i < width; ++i) to[k * width + i] = i < rows ? static_cast<float>(from[k * stride + i]) : 0.0f;
+    for (; i + wide <= rows; i += wide) hn::StoreU(load(full, from + i), full, to + i);
+    for (; i + narrow <= rows; i += narrow) hn::StoreU(load(four, from + i), four, to + i);
+    for (; i < width; ++i) to[i] = i < rows ? static_cast<float>(from[i]) : 0.0f;
   }
 }
 
