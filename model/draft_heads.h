@@ -32,6 +32,7 @@ class DraftHeads {
 
   // logits f32[n, N] of head k (from 0) on states T[n, H], T = compute.
   void logits(int k, ConstView states, View out, const Stream& stream) const;
+  const std::vector<int32_t>& vocab_ids() const { return vocab_ids_; }  // ascending; empty = all tokens
   // Token of output column i.
   int32_t token(int64_t i) const {
     return vocab_ids_.empty() ? static_cast<int32_t>(i) : vocab_ids_[static_cast<size_t>(i)];

@@ -1,8 +1,10 @@
 #include "model/head_pass.h"
 
 #include <cmath>
+#include <numeric>
 
 #include "kernels/convert.h"
+#include "kernels/dequantise.h"
 #include "kernels/error.h"
 #include "kernels/profile.h"
 #include "kernels/resblock.h"
@@ -30,24 +32,39 @@ std::vector<T> read(const Tensor& tensor, int64_t n) {
 }  // namespace
 
 HeadPass::HeadPass(const HeadPassShape& shape, Device device) : shape_(shape) {
-  const Shape rows_by_hidden = {shape.rows, shape.hidden};
-  for (int l = 0; l <= shape.layers; ++l) x_.emplace_back(shape.type, rows_by_hidden, device);
-  for (int l = 0; l < shape.layers; ++l) u_.emplace_back(DType::f32, rows_by_hidden, device);
+  const int64_t wide = shape.hidden + shape.rank;
+  const Shape rows_by_hidden = {shape.rows, shape.hidden}, rows_by_wide = {shape.rows, wide};
+  for (int l = 0; l < shape.layers; ++l) {
+    x_.emplace_back(shape.type, rows_by_hidden, device);
+    u_.emplace_back(DType::f32, rows_by_hidden, device);
+  }
+  x_.emplace_back(shape.type, rows_by_wide, device);
   du_ = Tensor(shape.type, rows_by_hidden, device);
-  dy_ = Tensor(DType::f32, rows_by_hidden, device);
+  dy_ = Tensor(DType::f32, rows_by_wide, device);
   logits_ = Tensor(shape.type, {shape.rows, logit_stride(shape.vocabulary)}, device);
   max_ = Tensor(DType::f32, {shape.rows}, device);
   sum_ = Tensor(DType::f32, {shape.rows}, device);
   label_logit_ = Tensor(DType::f32, {shape.rows}, device);
   hits_ = Tensor(DType::i32, {shape.rows}, device);
+  if (shape.rank == 0) return;
+  joint_ = Tensor(shape.type, {shape.vocabulary, wide}, device);
+  std::vector<int32_t> numbers(static_cast<size_t>(shape.rows));
+  std::iota(numbers.begin(), numbers.end(), 0);
+  in_order_ = Tensor::of(numbers, {shape.rows}, device);
+  dlow_wide_ = Tensor(DType::f32, {shape.rows, shape.rank}, device);
+  if (shape.type != DType::f32) dlow_ = Tensor(shape.type, {shape.rows, shape.rank}, device);
 }
 
 int64_t HeadPass::workspace_bytes(const HeadPassShape& shape) {
-  const int64_t states = shape.rows * shape.hidden;
-  return bytes_of(shape.type, states * (shape.layers + 2)) +
-         bytes_of(DType::f32, states * (shape.layers + 1)) +
-         bytes_of(shape.type, shape.rows * logit_stride(shape.vocabulary)) +
-         4 * bytes_of(DType::f32, shape.rows);
+  const int64_t states = shape.rows * shape.hidden, low = shape.rows * shape.rank;
+  int64_t bytes = bytes_of(shape.type, states * (shape.layers + 2) + low) +
+                  bytes_of(DType::f32, states * (shape.layers + 1) + low) +
+                  bytes_of(shape.type, shape.rows * logit_stride(shape.vocabulary)) +
+                  4 * bytes_of(DType::f32, shape.rows);
+  if (shape.rank == 0) return bytes;
+  bytes += bytes_of(shape.type, shape.vocabulary * (shape.hidden + shape.rank)) +
+           bytes_of(DType::i32, shape.rows) + bytes_of(DType::f32, low);
+  return shape.type == DType::f32 ? bytes : bytes + bytes_of(shape.type, low);
 }
 
 View HeadPass::logits() {
@@ -58,20 +75,34 @@ CrossEntropyStatistics HeadPass::statistics() {
   return {chunk(max_), chunk(sum_), chunk(label_logit_)};
 }
 
+// The matrix that the last states [x_L] or [x_L, v] are multiplied with.
+ConstView HeadPass::weight_of(const MedusaHead& head, const Stream& stream) {
+  if (shape_.rank == 0) return head.frozen.empty() ? head.linear.view() : head.frozen.view();
+  if (joined_ != head.frozen.storage) {
+    dequantise(head.frozen, 0, joint_.view().columns(0, shape_.hidden), stream);
+    joined_ = head.frozen.storage;
+  }
+  // Every time: heads take turns, and a step changes B.
+  dequantise(head.b.view(), joint_.view().columns(shape_.hidden, shape_.hidden + shape_.rank), stream);
+  return joint_.view();
+}
+
 void HeadPass::forward(const MedusaHead& head, ConstView hidden, ConstView rows, ConstView labels,
                        const Stream& stream) {
   require(rows.elements() <= shape_.rows && rows.elements() == labels.elements(), "HeadPass", "rows");
   rows_ = rows.elements();
   {
     const ProfileScope scope(stream, "heads: ResBlocks");
-    gather_rows(hidden, rows, chunk(x_[0]), stream);
+    gather_rows(hidden, rows, state(0), stream);
     for (size_t l = 0; l < u_.size(); ++l) {
-      gemm(chunk(x_[l]), head.blocks[l].weight.view(), chunk(u_[l]), {.transpose_b = true}, stream);
-      resblock_forward(chunk(u_[l]), head.blocks[l].bias.view(), chunk(x_[l]), chunk(x_[l + 1]), stream);
+      gemm(state(l), head.blocks[l].weight.view(), chunk(u_[l]), {.transpose_b = true}, stream);
+      resblock_forward(chunk(u_[l]), head.blocks[l].bias.view(), state(l), state(l + 1), stream);
     }
   }
   const ProfileScope scope(stream, "heads: logits");
-  cross_entropy_statistics(chunk(x_.back()), head.linear.view(), labels, 0, logits(), statistics(), stream);
+  if (shape_.rank > 0) gemm(state(u_.size()), head.a.view(), low(), {.transpose_b = true}, stream);
+  cross_entropy_statistics(chunk(x_.back()), weight_of(head, stream), labels, 0, logits(), statistics(),
+                           stream);
 }
 
 void HeadPass::count_hits(ConstView labels, const Stream& stream) {
@@ -81,25 +112,50 @@ void HeadPass::count_hits(ConstView labels, const Stream& stream) {
 
 void HeadPass::backward(const MedusaHead& head, ConstView labels, ConstView row_scale,
                         const HeadGradients& gradients, Write write, const Stream& stream) {
-  const GemmOptions weight_gradient = {.transpose_a = true, .write = write};
   {
     const ProfileScope scope(stream, "heads: gradient of the logits");
     cross_entropy_gradient(logits(), labels, 0, statistics(), row_scale, chunk(hits_), stream);
   }
+  backward_linear(head, gradients, write, stream);
+  backward_blocks(head, gradients, write, stream);
+}
+
+void HeadPass::backward_linear(const MedusaHead& head, const HeadGradients& gradients, Write write,
+                               const Stream& stream) {
+  const GemmOptions weight_gradient = {.transpose_a = true, .write = write};
   {
     const ProfileScope scope(stream, "heads: gradient of the Linear");
-    gemm(logits(), chunk(x_.back()), gradients.linear, weight_gradient, stream);
+    if (head.frozen.empty()) gemm(logits(), state(u_.size()), gradients.linear, weight_gradient, stream);
+    if (shape_.rank > 0) gemm(logits(), low(), gradients.b, weight_gradient, stream);
   }
-  {
-    const ProfileScope scope(stream, "heads: gradient of the features");
-    gemm(logits(), head.linear.view(), chunk(dy_), {}, stream);
+  const ProfileScope scope(stream, "heads: gradient of the features");
+  const ConstView weight = shape_.rank > 0 ? joint_.view() : weight_of(head, stream);
+  gemm(logits(), weight, chunk(dy_), {}, stream);
+  if (shape_.rank > 0) backward_low_rank(head, gradients, write, stream);
+}
+
+void HeadPass::backward_low_rank(const MedusaHead& head, const HeadGradients& gradients, Write write,
+                                 const Stream& stream) {
+  const View dy = chunk(dy_).columns(0, shape_.hidden);
+  View dlow = chunk(dlow_wide_);
+  gather_rows(chunk(dy_).columns(shape_.hidden, shape_.hidden + shape_.rank), chunk(in_order_), dlow, stream);
+  if (shape_.type != DType::f32) {
+    convert(dlow, chunk(dlow_), stream);
+    dlow = chunk(dlow_);
   }
+  gemm(dlow, state(u_.size()), gradients.a, {.transpose_a = true, .write = write}, stream);
+  gemm(dlow, head.a.view(), dy, {.write = Write::accumulate}, stream);
+}
+
+void HeadPass::backward_blocks(const MedusaHead& head, const HeadGradients& gradients, Write write,
+                               const Stream& stream) {
   const ProfileScope scope(stream, "heads: ResBlocks backward");
+  const View dy = chunk(dy_).columns(0, shape_.hidden);
   for (size_t l = u_.size(); l-- > 0;) {
-    resblock_backward(chunk(dy_), chunk(u_[l]), chunk(du_), gradients.bias[l], write, stream);
-    gemm(chunk(du_), chunk(x_[l]), gradients.weight[l], weight_gradient, stream);
+    resblock_backward(dy, chunk(u_[l]), chunk(du_), gradients.bias[l], write, stream);
+    gemm(chunk(du_), state(l), gradients.weight[l], {.transpose_a = true, .write = write}, stream);
     if (l > 0) {
-      gemm(chunk(du_), head.blocks[l].weight.view(), chunk(dy_), {.write = Write::accumulate}, stream);
+      gemm(chunk(du_), head.blocks[l].weight.view(), dy, {.write = Write::accumulate}, stream);
     }
   }
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "kernels/vocabulary_cross_entropy.h"
@@ -10,30 +11,35 @@ namespace gorgon {
 
 // Sizes of the buffers of one chunk: at most `rows` rows of one head at a time.
 struct HeadPassShape {
-  int64_t rows = 0, hidden = 0, vocabulary = 0;
+  int64_t rows = 0, hidden = 0, vocabulary = 0;  // vocabulary: N, the head's outputs
   int layers = 1;
   DType type = DType::bf16;  // T
+  int64_t rank = 0;          // r of a low rank head, 0 of the others
 };
 
 // Where the gradients of one head go. With Write::accumulate all of them are f32.
 struct HeadGradients {
   std::vector<View> weight;  // [L] of T or f32 [H, H]
   std::vector<View> bias;    // [L] of f32[H]
-  View linear;               // T or f32 [V, H]
+  View linear;               // own: T or f32 [N, H]
+  View a, b;                 // lowrank: T or f32 [r, H], [N, r]
 };
 
 // One Medusa head over one chunk of R rows:
 //   x_0 = hidden[rows];  u_l = x_l W_l^T + b_l;  x_{l+1} = x_l + silu(u_l);  z = x_L Linear^T
 // forward keeps what backward consumes; logits and their gradient share one buffer. Three products per chunk
-// pass the vocabulary: z, dLinear = g^T x_L and dx_L = g Linear. There is no gradient below x_0, so the first
-// ResBlock needs none of its input. Bits do not depend on the number of threads; those of a row's loss do not
-// depend on the other rows (f32).
+// pass the vocabulary: z, dLinear = g^T x_L and dx_L = g Linear; a frozen Linear needs no second one. There
+// is no gradient below x_0, so the first ResBlock needs none of its input. Bits do not depend on the number
+// of threads; those of a row's loss do not depend on the other rows (f32).
+//
+// Low rank (Linear = W0 + B A) has the same three products over [x_L, v], v = x_L A^T, and [W0, B]: z is
+// rounded once, dB = g^T v, and g [W0, B] gives dx_L and dv at once; then dA = dv^T x_L, dx_L += dv A.
 class HeadPass {
  public:
   HeadPass(const HeadPassShape& shape, Device device);
   static int64_t workspace_bytes(const HeadPassShape& shape);  // of all buffers
 
-  // hidden T[Q, H]; rows i32[R] within it; labels i32[R], < 0 = none.
+  // hidden T[Q, H]; rows i32[R] within it; labels i32[R], columns of the head's outputs, < 0 = none.
   void forward(const MedusaHead& head, ConstView hidden, ConstView rows, ConstView labels,
                const Stream& stream);
 
@@ -50,18 +56,32 @@ class HeadPass {
 
  private:
   View chunk(Tensor& buffer) const { return buffer.view().rows(0, rows_); }
+  View state(size_t l) { return chunk(x_[l]).columns(0, shape_.hidden); }                      // x_l
+  View low() { return chunk(x_.back()).columns(shape_.hidden, shape_.hidden + shape_.rank); }  // v
   View logits();
   CrossEntropyStatistics statistics();
+  ConstView weight_of(const MedusaHead& head, const Stream& stream);
+  void backward_linear(const MedusaHead& head, const HeadGradients& gradients, Write write,
+                       const Stream& stream);
+  void backward_low_rank(const MedusaHead& head, const HeadGradients& gradients, Write write,
+                         const Stream& stream);
+  void backward_blocks(const MedusaHead& head, const HeadGradients& gradients, Write write,
+                       const Stream& stream);
 
   HeadPassShape shape_;
   int64_t rows_ = 0;                // R of the chunk at work
-  std::vector<Tensor> x_;           // [L + 1] of T[rows, H]
+  std::vector<Tensor> x_;           // [L + 1] of T[rows, H], the last one T[rows, H + r]
   std::vector<Tensor> u_;           // [L] of f32[rows, H]
   Tensor du_;                       // T[rows, H]
-  Tensor dy_;                       // f32[rows, H]
+  Tensor dy_;                       // f32[rows, H + r]
   Tensor logits_;                   // T[rows, row stride]
   Tensor max_, sum_, label_logit_;  // f32[rows]
   Tensor hits_;                     // i32[rows]
+  // Low rank alone:
+  Tensor joint_;                          // T[N, H + r]: [W0, B]
+  std::shared_ptr<const Tensor> joined_;  // the W0 it holds
+  Tensor in_order_;                       // i32[rows]: 0, 1, ...
+  Tensor dlow_wide_, dlow_;               // f32[rows, r], and the same in T where that is another type
 };
 
 }  // namespace gorgon

@@ -1,31 +1,91 @@
 #include "model/medusa_heads.h"
 
-#include "kernels/convert.h"
+#include <cmath>
+#include <utility>
+
+#include "kernels/dequantise.h"
 #include "kernels/error.h"
+#include "kernels/philox.h"
 
 namespace gorgon {
 
-MedusaHeads MedusaHeads::initialise(const MedusaOptions& options, const WeightMatrix& lm_head, DType type,
+namespace {
+
+// Rows `ids` of lm_head (empty: all) in `type`.
+Tensor rows_of(const WeightMatrix& lm_head, const std::vector<int32_t>& ids, DType type,
+               const Stream& stream) {
+  const int64_t rows = ids.empty() ? lm_head.rows : std::ssize(ids);
+  Tensor kept(type, {rows, lm_head.columns}, stream.device());
+  if (ids.empty()) {
+    dequantise(lm_head, 0, kept.view(), stream);
+    return kept;
+  }
+  for (int64_t begin = 0, end = 0; begin < rows; begin = end) {  // runs of ids
+    const int32_t first = ids[static_cast<size_t>(begin)];
+    for (end = begin + 1; end < rows && ids[static_cast<size_t>(end)] == first + (end - begin);) ++end;
+    dequantise(lm_head, first, kept.view().rows(begin, end), stream);
+  }
+  return kept;
+}
+
+WeightMatrix frozen_rows(const WeightMatrix& lm_head, const std::vector<int32_t>& ids, DType type,
+                         const Stream& stream) {
+  if (ids.empty() && lm_head.type == type) return lm_head;
+  auto kept = std::make_shared<Tensor>(rows_of(lm_head, ids, type, stream));
+  const int64_t rows = kept->shape()[0];
+  return {type, rows, lm_head.columns, std::move(kept)};
+}
+
+// Uniform in +-1/sqrt(H). Step 2^32 - 1 of head k in the counter: no step of stochastic rounding uses it.
+Tensor random_a(int64_t rank, int64_t hidden, size_t k, DType type, uint64_t seed, const Stream& stream) {
+  const float bound = 1.0f / std::sqrt(static_cast<float>(hidden));
+  std::vector<float> values(static_cast<size_t>(rank * hidden));
+  for (size_t i = 0; i < values.size(); ++i) {
+    const uint32_t bits = philox(seed, i, static_cast<uint64_t>(k) << 32 | 0xffffffffu)[0];
+    values[i] = bound * (static_cast<float>(bits >> 8) * 0x1p-23f - 1.0f);
+  }
+  const Tensor wide = Tensor::of(values, {rank, hidden}, stream.device());
+  Tensor a(type, {rank, hidden}, stream.device());
+  dequantise(wide.view(), a.view(), stream);
+  return a;
+}
+
+}  // namespace
+
+MedusaHeads MedusaHeads::initialise(const MedusaOptions& options, const WeightMatrix& lm_head,
+                                    std::vector<int32_t> vocab_ids, DType type, uint64_t seed,
                                     const Stream& stream) {
   require(type == DType::f32 || type == DType::bf16, "MedusaHeads", "heads are f32 or bf16");
-  require(lm_head.type == DType::f32 || lm_head.type == DType::bf16, "MedusaHeads",
-          "lm_head is neither f32 nor bf16");
   require(options.num_heads > 0 && options.num_layers > 0, "MedusaHeads", "no heads or no layers");
+  require(vocab_ids.empty() || vocab_ids.back() < lm_head.rows, "MedusaHeads", "an id outside lm_head");
   const int64_t hidden = lm_head.columns;
   const Device device = stream.device();
   MedusaHeads all;
   all.options = options;
+  WeightMatrix frozen;
+  if (options.linear != HeadLinear::own) frozen = frozen_rows(lm_head, vocab_ids, type, stream);
   for (int k = 0; k < options.num_heads; ++k) {
     MedusaHead head;
     for (int l = 0; l < options.num_layers; ++l) {
       head.blocks.push_back(
           {Tensor::zeros(type, {hidden, hidden}, device), Tensor::zeros(type, {hidden}, device)});
     }
-    head.linear = Tensor(type, {lm_head.rows, hidden}, device);
-    convert(lm_head.view(), head.linear.view(), stream);
+    head.frozen = frozen;
+    if (options.linear == HeadLinear::own) head.linear = rows_of(lm_head, vocab_ids, type, stream);
+    if (options.linear == HeadLinear::lowrank) {
+      require(options.rank > 0, "MedusaHeads", "a rank below 1");
+      head.a = random_a(options.rank, hidden, static_cast<size_t>(k), type, seed, stream);
+      head.b = Tensor::zeros(type, {frozen.rows, options.rank}, device);
+    }
     all.heads.push_back(std::move(head));
   }
+  all.vocab_ids = std::move(vocab_ids);
   return all;
+}
+
+int64_t MedusaHeads::outputs() const {
+  const MedusaHead& head = heads[0];
+  return options.linear == HeadLinear::own ? head.linear.shape()[0] : head.frozen.rows;
 }
 
 std::vector<NamedParameter> parameters(MedusaHeads& heads) {
@@ -39,8 +99,11 @@ std::vector<NamedParameter> parameters(MedusaHeads& heads) {
       all.push_back({block + "weight", index, false, head.blocks[l].weight.view()});
       all.push_back({block + "bias", index, true, head.blocks[l].bias.view()});
     }
-    all.push_back(
-        {prefix + std::to_string(head.blocks.size()) + ".weight", index, false, head.linear.view()});
+    const std::string last = prefix + std::to_string(head.blocks.size()) + ".";
+    if (!head.linear.empty()) all.push_back({last + "weight", index, false, head.linear.view()});
+    if (head.b.empty()) continue;
+    all.push_back({last + "A", index, false, head.a.view()});
+    all.push_back({last + "B", index, false, head.b.view()});
   }
   return all;
 }

@@ -8,6 +8,7 @@
 #include "trainer/checkpoint.h"
 #include "trainer/commands.h"
 #include "trainer/data_sets.h"
+#include "trainer/head_sizes.h"
 #include "trainer/heads_file.h"
 #include "trainer/profile_table.h"
 #include "trainer/run_config.h"
@@ -134,12 +135,14 @@ struct RunData {
   std::vector<EvalSet> evals;
   Dataset train;
   ModelWeights weights;
+  std::vector<int32_t> vocab_ids;
 };
 
 RunData load_run_data(const TrainArguments& arguments, const RunConfig& config, RunDirectory& directory,
                       const Stream& stream, Console& console) {
   const ModelConfig model = check_model(config.model_path);
   check_sequence_length(config, model);
+  check_head_sizes(config, model);
   const TextModel text(config.model_path);
   check_first_rows(config, text);
   fs::create_directories(directory.prepared());
@@ -153,6 +156,7 @@ RunData load_run_data(const TrainArguments& arguments, const RunConfig& config, 
     directory.keep_prepared();  // whole files, which the next run need not make again
     throw;
   }
+  data.vocab_ids = vocabulary_of(config, data.train, data.weights.lm_head.rows, console);
   directory.keep();
   return data;
 }
@@ -198,7 +202,7 @@ int train_command(const TrainArguments& arguments, Console& console, const StopS
 
   Stream stream = make_stream(config, &stop);
   const RunData data = load_run_data(arguments, config, directory, stream, console);
-  const RunInputs inputs{config, data.weights, data.train, data.evals, stream};
+  const RunInputs inputs{config, data.weights, data.train, data.evals, data.vocab_ids, stream};
   TrainingRun run(inputs, directory.path(), checkpoint, console);
   drop_later(directory, checkpoint, console);
   train_profiled(run, arguments.profile, stream);

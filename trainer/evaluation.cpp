@@ -49,8 +49,11 @@ std::string evaluation_table(const std::string& data, const Evaluation& evaluati
     const HeadMetrics& head = evaluation.heads[k];
     out += fmt::format("{:>4} {:>9.4f}", k + 1, mean_cross_entropy(head));
     for (int n = 1; n <= 5; ++n) out += fmt::format(" {:>6.1f}%", 100 * top_accuracy(head, n));
-    out += fmt::format(" {:>9}\n", head.targets);
+    out += fmt::format(" {:>9}\n", head.targets + head.outside);
   }
+  const double outside = share_outside(evaluation.heads);
+  if (outside > 0)
+    out += fmt::format("{:.2f}% of the targets lie outside the heads' vocabulary\n", 100 * outside);
   return out;
 }
 

@@ -19,9 +19,10 @@ namespace {
 
 constexpr int64_t kRowMultiple = 64;  // few shapes of products, whatever the number of rows
 
-// The rows of one head that have a target, on the host.
+// The rows of one head that have a target it knows, on the host; labels are columns of its outputs.
 struct HeadRows {
   std::vector<int32_t> row, label;
+  int64_t outside = 0;  // rows whose target it does not know
   int64_t count() const { return static_cast<int64_t>(row.size()); }
 };
 
@@ -31,8 +32,9 @@ std::vector<int32_t> on_host(const Tensor& tensor) {
   return values;
 }
 
-std::vector<HeadRows> rows_of_heads(const StateRows& rows, int num_heads, int64_t vocabulary) {
-  std::vector<HeadRows> heads(static_cast<size_t>(num_heads));
+std::vector<HeadRows> rows_of_heads(const StateRows& rows, const MedusaHeads& model) {
+  const int num_heads = model.options.num_heads;
+  std::vector<HeadRows> heads(model.heads.size());
   if (rows.rows() == 0) return heads;
   require(rows.targets.shape() == Shape({rows.rows(), num_heads}), "HeadTrainer", "targets are not [P, K]");
   const std::vector<int32_t> row = on_host(rows.row), targets = on_host(rows.targets);
@@ -40,9 +42,14 @@ std::vector<HeadRows> rows_of_heads(const StateRows& rows, int num_heads, int64_
     for (size_t k = 0; k < heads.size(); ++k) {
       const int32_t label = targets[i * heads.size() + k];
       if (label == kIgnoreIndex) continue;
-      require(label >= 0 && label < vocabulary, "HeadTrainer", "a target outside the vocabulary");
+      const int32_t column = column_of(model.vocab_ids, label);
+      if (column < 0 && label >= 0) {
+        ++heads[k].outside;
+        continue;
+      }
+      require(column >= 0 && column < model.outputs(), "HeadTrainer", "a target outside the vocabulary");
       heads[k].row.push_back(row[i]);
-      heads[k].label.push_back(label);
+      heads[k].label.push_back(column);
     }
   }
   return heads;
@@ -91,9 +98,9 @@ void add_hits(const std::vector<int32_t>& hits, int64_t count, HeadMetrics& to) 
 struct Gradients {
   std::vector<Tensor> kept;        // T, in the order of parameters()
   std::vector<Tensor> weight_sum;  // bf16 only: [L] of f32[H, H]
-  Tensor linear_sum;               // bf16 only: f32[V, H], made when a step has several chunks
-  std::vector<Tensor> bias_sum;    // bf16 only: [L] of f32[H]
-  Tensor square_sums;              // f32[parameters]
+  std::vector<Tensor> last_sum;  // bf16 only: f32 for what follows the blocks, when a step has several chunks
+  std::vector<Tensor> bias_sum;  // bf16 only: [L] of f32[H]
+  Tensor square_sums;            // f32[parameters]
 };
 
 }  // namespace
@@ -121,14 +128,13 @@ struct HeadTrainer::Impl {
       : options(o),
         type(t),
         stream(s),
-        heads(MedusaHeads::initialise(o.heads, lm_head, t, s)),
+        heads(MedusaHeads::initialise(o.heads, lm_head, o.vocab_ids, t, o.seed, s)),
         parameters(gorgon::parameters(heads)) {
     require(options.lr_multiplier.size() == heads.heads.size(), "HeadTrainer", "lr_multiplier is not [K]");
     require(options.chunk_rows > 0 && options.chunk_rows % kRowMultiple == 0, "HeadTrainer",
             "chunk_rows is no multiple of 64");
   }
 
-  int64_t vocabulary() const { return heads.heads[0].linear.shape()[0]; }
   size_t parameters_per_head() const { return parameters.size() / heads.heads.size(); }
   void prepare_pass();
   void prepare_training();
@@ -140,8 +146,9 @@ struct HeadTrainer::Impl {
 
 void HeadTrainer::Impl::prepare_pass() {
   if (pass) return;
-  const int64_t hidden = heads.heads[0].linear.shape()[1];
-  pass.emplace(HeadPassShape{options.chunk_rows, hidden, vocabulary(), options.heads.num_layers, type},
+  const int64_t rank = options.heads.linear == HeadLinear::lowrank ? options.heads.rank : 0;
+  pass.emplace(HeadPassShape{options.chunk_rows, heads.hidden(), heads.outputs(), options.heads.num_layers,
+                             type, rank},
                stream.device());
 }
 
@@ -181,11 +188,19 @@ HeadGradients HeadTrainer::Impl::gradients_of(size_t k, bool several_chunks) {
     views.weight.push_back(narrow && several_chunks ? g.weight_sum[l].view() : g.kept[first + 2 * l].view());
     views.bias.push_back(narrow ? g.bias_sum[l].view() : g.kept[first + 2 * l + 1].view());
   }
-  Tensor& linear = g.kept[first + 2 * layers];
-  if (narrow && several_chunks && g.linear_sum.empty()) {
-    g.linear_sum = Tensor(DType::f32, linear.shape(), linear.device());
+  std::vector<View> last;  // of what follows the blocks
+  for (size_t i = 2 * layers; i < parameters_per_head(); ++i) {
+    Tensor& kept = g.kept[first + i];
+    if (narrow && several_chunks && g.last_sum.size() <= last.size()) {
+      g.last_sum.emplace_back(DType::f32, kept.shape(), kept.device());
+    }
+    last.push_back(narrow && several_chunks ? g.last_sum[last.size()].view() : kept.view());
   }
-  views.linear = narrow && several_chunks ? g.linear_sum.view() : linear.view();
+  if (options.heads.linear == HeadLinear::own) views.linear = last[0];
+  if (options.heads.linear == HeadLinear::lowrank) {
+    views.a = last[0];
+    views.b = last[1];
+  }
   return views;
 }
 
@@ -198,11 +213,15 @@ void HeadTrainer::Impl::keep_gradients(size_t k, bool several_chunks) {
     if (several_chunks) convert(g.weight_sum[l].view(), g.kept[first + 2 * l].view(), stream);
     convert(g.bias_sum[l].view(), g.kept[first + 2 * l + 1].view(), stream);
   }
-  if (several_chunks) convert(g.linear_sum.view(), g.kept[first + 2 * layers].view(), stream);
+  if (!several_chunks) return;
+  for (size_t i = 2 * layers; i < parameters_per_head(); ++i) {
+    convert(g.last_sum[i - 2 * layers].view(), g.kept[first + i].view(), stream);
+  }
 }
 
 void HeadTrainer::Impl::train_head(size_t k, const StateRows& rows, const HeadRows& mine, double weight,
                                    HeadMetrics& metrics) {
+  metrics.outside += mine.outside;
   if (mine.count() == 0) {  // no loss, hence no gradient
     for (size_t i = 0; i < parameters_per_head(); ++i) {
       Tensor& gradient = gradients->kept[k * parameters_per_head() + i];
@@ -259,7 +278,7 @@ StepResult HeadTrainer::step(const StateRows& rows, int64_t s) {
   t.prepare_pass();
   t.prepare_training();
   const int num_heads = t.options.heads.num_heads;
-  const std::vector<HeadRows> rows_of = rows_of_heads(rows, num_heads, t.vocabulary());
+  const std::vector<HeadRows> rows_of = rows_of_heads(rows, t.heads);
   StepResult result;
   result.heads.resize(static_cast<size_t>(num_heads));
   for (size_t k = 0; k < rows_of.size(); ++k) {
@@ -288,9 +307,10 @@ StepResult HeadTrainer::step(const StateRows& rows, int64_t s) {
 void HeadTrainer::evaluate(const StateRows& rows, std::vector<HeadMetrics>& sums) {
   Impl& t = *impl_;
   t.prepare_pass();
-  const std::vector<HeadRows> rows_of = rows_of_heads(rows, t.options.heads.num_heads, t.vocabulary());
+  const std::vector<HeadRows> rows_of = rows_of_heads(rows, t.heads);
   sums.resize(rows_of.size());
   for (size_t k = 0; k < rows_of.size(); ++k) {
+    sums[k].outside += rows_of[k].outside;
     for (const Chunk& chunk : chunks_of(rows_of[k], t.options.chunk_rows, 0.0f, t.stream.device())) {
       t.stream.stop_point();
       t.pass->forward(t.heads.heads[k], rows.hidden.view(), chunk.row.view(), chunk.label.view(), t.stream);

@@ -26,7 +26,8 @@ struct HeadTrainerOptions {
   LrOptions lr;
   std::vector<double> lr_multiplier;  // [K]
   int64_t max_steps = 0;              // the resolved total
-  uint64_t seed = 42;                 // of stochastic rounding
+  uint64_t seed = 42;                 // of stochastic rounding, and of A of low rank
+  std::vector<int32_t> vocab_ids;     // ascending: the tokens that heads know; empty = all
   int64_t chunk_rows = 1024;          // rows of a head at a time, at most; a multiple of 64
 };
 
@@ -34,11 +35,13 @@ struct HeadTrainerOptions {
 // schedule(s), schedule = 1, s / max_steps or sin(pi/2 s / max_steps).
 double head_weight(const LossOptions& options, int k, int64_t s, int64_t max_steps);
 
-// Sums over rows of one head; divide by `targets` for means.
+// Sums over rows of one head. Means of losses are over `targets`; accuracies over `targets` + `outside`,
+// since a token that the heads do not know is always a miss.
 struct HeadMetrics {
   double cross_entropy = 0;  // sum over supervised targets
-  int64_t targets = 0;       // N_k
+  int64_t targets = 0;       // N_k: those that the heads' vocabulary holds
   int64_t top[5] = {};       // rows whose label is among the first 1..5
+  int64_t outside = 0;       // targets that the vocabulary does not hold: no loss, no gradient
 };
 
 struct StepResult {
@@ -58,7 +61,8 @@ struct StepResult {
 // the first step or the first look at the optimizer's state: evaluation alone never pays for them.
 class HeadTrainer {
  public:
-  // type: bf16 or f32, of weights, states and gradients. lm_head is copied as the start of every Linear.
+  // type: bf16 or f32, of weights, states and gradients. lm_head is the start of every Linear
+  // (MedusaHeads::initialise).
   HeadTrainer(const HeadTrainerOptions& options, const WeightMatrix& lm_head, DType type,
               const Stream& stream);
   ~HeadTrainer();

@@ -1,6 +1,8 @@
 #include "trainer/heads_file.h"
 
+#include <algorithm>
 #include <memory>
+#include <span>
 
 #include <nlohmann/json.hpp>
 
@@ -8,6 +10,8 @@
 
 namespace gorgon {
 namespace {
+
+constexpr const char* kVocabIds = "vocab_ids";  // i32[N] of a pruned vocabulary
 
 std::vector<int64_t> dimensions(const Shape& shape) {
   std::vector<int64_t> out;
@@ -35,6 +39,9 @@ using NamedViews = std::vector<HeadTrainer::NamedState>;
 NamedViews views_of(MedusaHeads& heads) {
   NamedViews views;
   for (const NamedParameter& parameter : parameters(heads)) views.push_back({parameter.name, parameter.view});
+  if (heads.vocab_ids.empty()) return views;
+  const auto bytes = std::as_writable_bytes(std::span(heads.vocab_ids));
+  views.push_back({kVocabIds, {bytes.data(), DType::i32, {std::ssize(heads.vocab_ids)}, Device{}, 0}});
   return views;
 }
 
@@ -70,6 +77,52 @@ void load_views(const std::filesystem::path& path, const NamedViews& views) {
   }
 }
 
+// The form of heads, as the keys that choose it say it.
+struct HeadForm {
+  std::string linear, rank, vocabulary;
+};
+
+HeadForm form_of(const MedusaHeads& heads) {
+  HeadForm form{"own", "", "full"};
+  if (heads.options.linear == HeadLinear::shared) form.linear = "shared";
+  if (heads.options.linear == HeadLinear::lowrank) {
+    form.linear = "lowrank";
+    form.rank = std::to_string(heads.options.rank);
+  }
+  if (!heads.vocab_ids.empty()) form.vocabulary = std::to_string(heads.vocab_ids.size());
+  return form;
+}
+
+HeadForm form_of(const Safetensors& found) {
+  HeadForm form{"shared", "", "full"};
+  for (const auto& [name, tensor] : found.tensors) {
+    const bool is_b = name.ends_with(".B") && tensor.shape.size() == 2;
+    if (is_b) form = {"lowrank", std::to_string(tensor.shape[1]), form.vocabulary};
+    if (name.ends_with(".weight") && !name.ends_with(".linear.weight")) form.linear = "own";
+    if (name == kVocabIds && tensor.shape.size() == 1) form.vocabulary = std::to_string(tensor.shape[0]);
+  }
+  return form;
+}
+
+// One line for heads of another form, where a missing tensor would say little.
+void check_form(const std::filesystem::path& path, const Safetensors& found, const MedusaHeads& heads) {
+  const auto check = [&](const char* key, const std::string& expected, const std::string& there) {
+    if (expected == there) return;
+    fail(ExitCode::checkpoint, {path.string(), key, expected, there, "these heads are of another form"});
+  };
+  const HeadForm expected = form_of(heads), there = form_of(found);
+  check("medusa_head_linear", expected.linear, there.linear);
+  check("medusa_head_rank", expected.rank, there.rank);
+  check("medusa_vocab", expected.vocabulary, there.vocabulary);
+  if (heads.vocab_ids.empty()) return;
+  const auto& ids = found.tensors.at(kVocabIds);
+  const auto own = std::as_bytes(std::span(heads.vocab_ids));
+  if (ids.type != DType::i32 || !std::equal(own.begin(), own.end(), ids.bytes.begin(), ids.bytes.end())) {
+    fail(ExitCode::checkpoint, {path.string(), kVocabIds, "the tokens that this run's data came to", "others",
+                                "these heads are of other data"});
+  }
+}
+
 }  // namespace
 
 void save_heads(const std::filesystem::path& path, MedusaHeads& heads,
@@ -80,6 +133,10 @@ void save_heads(const std::filesystem::path& path, MedusaHeads& heads,
 }
 
 void load_heads(const std::filesystem::path& path, MedusaHeads& heads) {
+  {
+    const MappedFile file(path, ExitCode::checkpoint);
+    check_form(path, parse_safetensors(file.bytes(), path.string(), ExitCode::checkpoint), heads);
+  }
   load_views(path, views_of(heads));
 }
 

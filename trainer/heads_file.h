@@ -13,7 +13,8 @@
 
 namespace gorgon {
 
-// Trained heads and optimizer states as safetensors files. Names of heads: model/medusa_heads.h.
+// Trained heads and optimizer states as safetensors files. Names of heads: model/medusa_heads.h, and
+// "vocab_ids" i32[N] beside them where the vocabulary is pruned.
 constexpr const char* kHeadsFile = "medusa_heads.safetensors";
 constexpr const char* kOptimizerFile = "optimizer.safetensors";
 
@@ -21,8 +22,9 @@ constexpr const char* kOptimizerFile = "optimizer.safetensors";
 void save_heads(const std::filesystem::path& path, MedusaHeads& heads,
                 const std::map<std::string, std::string>& metadata);
 
-// Copies a file's tensors into heads of the same shape and type. Throws Error(checkpoint) naming the tensor,
-// what was expected and what was found, before anything is written.
+// Copies a file's tensors into heads of the same form, shape and type. Throws Error(checkpoint) naming the
+// key of the form (medusa_head_linear, medusa_head_rank, medusa_vocab) or the tensor, what was expected and
+// what was found, before anything is written.
 void load_heads(const std::filesystem::path& path, MedusaHeads& heads);
 
 void save_optimizer(const std::filesystem::path& path, const std::vector<HeadTrainer::NamedState>& states);

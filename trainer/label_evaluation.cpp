@@ -39,9 +39,8 @@ void add_chunk(const DecodeInputs& inputs, const StateRows& rows, int k, int64_t
 std::vector<HeadSums> sums_of_trainer(const DecodeInputs& inputs, const Dataset& dataset, int64_t limit,
                                       Progress& progress) {
   const RunConfig& config = inputs.found.config;
-  // Any plain [V, H] will do as the start of Linears that are loaded over it; lm_head may be blocks.
-  HeadTrainer trainer(head_trainer_options(config, 1), inputs.weights.token_embedding, inputs.compute,
-                      inputs.stream);
+  HeadTrainer trainer(head_trainer_options(config, 1, inputs.heads.vocab_ids()), inputs.weights.lm_head,
+                      inputs.compute, inputs.stream);
   load_heads(inputs.found.file, trainer.heads());
   const EvaluationOptions options{config.heads.num_heads, config.per_device_eval_batch_size, limit,
                                   config.loss};
@@ -51,7 +50,8 @@ std::vector<HeadSums> sums_of_trainer(const DecodeInputs& inputs, const Dataset&
   for (const HeadMetrics& head : evaluation.heads) {
     HeadSums& sum = sums.emplace_back();
     sum.cross_entropy = head.cross_entropy;
-    sum.inside = sum.count = head.targets;
+    sum.inside = head.targets;
+    sum.count = head.targets + head.outside;
     std::copy_n(head.top, sum.top.size(), sum.top.begin());
   }
   return sums;

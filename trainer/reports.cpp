@@ -45,8 +45,18 @@ double mean_cross_entropy(const HeadMetrics& head) {
 }
 
 double top_accuracy(const HeadMetrics& head, int n) {
-  if (head.targets == 0) return std::numeric_limits<double>::quiet_NaN();
-  return static_cast<double>(head.top[n - 1]) / static_cast<double>(head.targets);
+  const int64_t all = head.targets + head.outside;
+  if (all == 0) return std::numeric_limits<double>::quiet_NaN();
+  return static_cast<double>(head.top[n - 1]) / static_cast<double>(all);
+}
+
+double share_outside(const std::vector<HeadMetrics>& heads) {
+  int64_t outside = 0, all = 0;
+  for (const HeadMetrics& head : heads) {
+    outside += head.outside;
+    all += head.targets + head.outside;
+  }
+  return all == 0 ? 0 : static_cast<double>(outside) / static_cast<double>(all);
 }
 
 // nlohmann writes the shortest digits that read back equal, and null for what is not finite.
@@ -62,6 +72,7 @@ std::string metrics_line(const StepRecord& record) {
   line["rows"] = record.rows;
   line["tokens"] = record.tokens;
   line["tokens_per_s"] = tokens_per_second(record);
+  if (record.pruned) line["outside"] = share_outside(record.result.heads);
   if (record.result.skipped) line["skipped_head"] = record.result.skipped_head + 1;
   return line.dump() + "\n";
 }
@@ -74,6 +85,7 @@ std::string metrics_line(const EvaluationRecord& record) {
   line["eval_loss"] = record.loss;
   line["eval_heads"] = cross_entropies(record.heads);
   for (int n = 1; n <= 5; ++n) line["eval_top" + std::to_string(n)] = accuracies(record.heads, n);
+  if (record.pruned) line["eval_outside"] = share_outside(record.heads);
   return line.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
 }
 

@@ -15,9 +15,10 @@ struct StepRecord {
   int64_t step = 0;
   double epoch = 0;  // passes over the data after this step
   StepResult result;
-  int64_t rows = 0;    // P
-  int64_t tokens = 0;  // in the step's sequences
-  double seconds = 0;  // the step's own time
+  int64_t rows = 0;     // P
+  int64_t tokens = 0;   // in the step's sequences
+  double seconds = 0;   // the step's own time
+  bool pruned = false;  // medusa_vocab is not full: tell the share of targets outside
 };
 
 // One evaluation of one data file.
@@ -27,6 +28,7 @@ struct EvaluationRecord {
   std::string data;  // the file's name in eval_dataset_path
   double loss = 0;   // with coefficients, schedule 1
   std::vector<HeadMetrics> heads;
+  bool pruned = false;
 };
 
 // Lines of metrics.jsonl, newline included. A mean over nothing and a number that is not finite are null.
@@ -36,6 +38,7 @@ std::string metrics_line(const EvaluationRecord& record);
 double mean_cross_entropy(const HeadMetrics& head);  // NaN without targets
 double top_accuracy(const HeadMetrics& head,
                     int n);  // share of targets among the first n (1..5); NaN without targets
+double share_outside(const std::vector<HeadMetrics>& heads);  // of all targets of all heads; 0 without any
 
 // metrics.jsonl and, where wanted, TensorBoard's event file of a run directory.
 class Reports {

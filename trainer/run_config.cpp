@@ -29,11 +29,10 @@ const std::vector<std::string>& keys_without_effect() {
 }
 
 const std::vector<std::string>& keys_of_later_versions() {
-  static const std::vector<std::string> keys = {"adapter_path", "columns",          "medusa_head_rank",
-                                                "medusa_vocab", "labels",           "heads_loss",
-                                                "order",        "parallel_heads",   "ddp_timeout",
-                                                "state_cache",  "backbone_memory",  "vocab_gradient_filter",
-                                                "max_run_time", "detect_bit_errors"};
+  static const std::vector<std::string> keys = {
+      "adapter_path",   "columns",          "labels",      "heads_loss",      "order",
+      "parallel_heads", "ddp_timeout",      "state_cache", "backbone_memory", "vocab_gradient_filter",
+      "max_run_time",   "detect_bit_errors"};
   return keys;
 }
 

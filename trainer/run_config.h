@@ -38,7 +38,6 @@ struct RunConfig {
   std::string packing_strategy = "wrapped";
   std::string assistant_only_loss = "auto";  // auto, true, false; auto: true for chats, false for text
   MedusaOptions heads;
-  std::string medusa_head_linear = "own";
   LossOptions loss;
   std::vector<double> medusa_lr_multiplier = {1.0};  // one for all heads, or one per head
   bool train_only_medusa_heads = true;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cctype>
 #include <limits>
 
 #include <fmt/format.h>
@@ -115,6 +116,32 @@ ConfigField lr_multiplier() {
           }};
 }
 
+ConfigField medusa_vocab() {
+  const std::string name = "medusa_vocab";
+  constexpr int64_t kManyTokens = 1 << 24;
+  return {name,
+          {},
+          fmt::format("full, seen or int, 1 to {}", kManyTokens),
+          "tokens that heads can predict; seen: the targets in the training data; N: those first, then by "
+          "frequency in the data",
+          true,
+          [=](RunConfig& config, const YamlValue& value) {
+            const bool is_word = value.is_scalar() && !value.text.empty() &&
+                                 std::isalpha(static_cast<unsigned char>(value.text[0])) != 0;
+            if (is_word) {
+              const std::string word = config_choice(value, name, {"full", "seen"});
+              config.heads.vocabulary = word == "full" ? kFullVocabulary : kSeenVocabulary;
+            } else {
+              config.heads.vocabulary = config_int(value, name, 1, kManyTokens);
+            }
+          },
+          [](const RunConfig& config) {
+            const int64_t choice = config.heads.vocabulary;
+            if (choice == kFullVocabulary) return std::string("full");
+            return choice == kSeenVocabulary ? std::string("seen") : fmt::format("{}", choice);
+          }};
+}
+
 ConfigField train_only_medusa_heads() {
   const std::string name = "train_only_medusa_heads";
   return {name,
@@ -197,9 +224,17 @@ void add_head_fields(Fields& f) {
   f.push_back(integer(
       {"medusa_num_layers", {}, "ResBlocks per head L"}, 1, 16,
       [](auto& c) -> auto& { return c.heads.num_layers; }));
-  f.push_back(choice<std::string>(
-      {"medusa_head_linear", {}, "own: every head trains a Linear of its own over the vocabulary"},
-      {{"own", "own"}}, [](auto& c) -> auto& { return c.medusa_head_linear; }));
+  f.push_back(choice<HeadLinear>(
+      {"medusa_head_linear",
+       {},
+       "own: every head trains a Linear of its own over the vocabulary; shared: the frozen lm_head for all; "
+       "lowrank: lm_head + B A, B and A trained"},
+      {{"own", HeadLinear::own}, {"shared", HeadLinear::shared}, {"lowrank", HeadLinear::lowrank}},
+      [](auto& c) -> auto& { return c.heads.linear; }));
+  f.push_back(integer(
+      {"medusa_head_rank", {}, "rank r of lowrank: B is [N, r], A [r, hidden size]"}, 1, 4096,
+      [](auto& c) -> auto& { return c.heads.rank; }));
+  f.push_back(medusa_vocab());
   f.push_back(number(
       {"medusa_heads_coefficient", {}, "factor of every head's loss"}, 0, 1000,
       [](auto& c) -> auto& { return c.loss.heads_coefficient; }));

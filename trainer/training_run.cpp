@@ -25,7 +25,8 @@ double rows_per_second(const StepRecord& record) {
 
 }  // namespace
 
-HeadTrainerOptions head_trainer_options(const RunConfig& config, int64_t max_steps) {
+HeadTrainerOptions head_trainer_options(const RunConfig& config, int64_t max_steps,
+                                        std::vector<int32_t> vocab_ids) {
   HeadTrainerOptions options;
   options.heads = config.heads;
   options.loss = config.loss;
@@ -34,6 +35,7 @@ HeadTrainerOptions head_trainer_options(const RunConfig& config, int64_t max_ste
   options.lr_multiplier = config.lr_multipliers();
   options.max_steps = max_steps;
   options.seed = static_cast<uint64_t>(config.seed);
+  options.vocab_ids = std::move(vocab_ids);
   return options;
 }
 
@@ -47,8 +49,8 @@ TrainingRun::TrainingRun(const RunInputs& inputs, const fs::path& directory, con
       loader_(inputs.train, config_.global_batch(), config_.shuffle, static_cast<uint64_t>(config_.seed)),
       steps_per_epoch_(loader_.batches_per_epoch()),
       max_steps_(config_.resolved_max_steps(inputs.train.sequences())),
-      trainer_(head_trainer_options(config_, max_steps_), inputs.weights.lm_head, config_.compute(),
-               inputs.stream) {
+      trainer_(head_trainer_options(config_, max_steps_, inputs.vocab_ids), inputs.weights.lm_head,
+               config_.compute(), inputs.stream) {
   state_.seed = static_cast<uint64_t>(config_.seed);
   state_.config = to_yaml(config_);
   state_.model_fingerprint = inputs.weights.fingerprint;
@@ -119,6 +121,7 @@ void TrainingRun::one_step(Progress& progress) {
   ++state_.step;
   state_.loader = loader_.state();
   record.epoch = epoch();
+  record.pruned = is_pruned();
   const ProfileScope scope(inputs_.stream, "reports");
   reports_->step(record);
   count_skipped(record);
@@ -171,8 +174,13 @@ void TrainingRun::evaluate() {
   const ProfileScope scope(inputs_.stream, "evaluation");
   last_evaluations_ = run_evaluations();
   for (const auto& [name, evaluation] : last_evaluations_) {
-    reports_->evaluation({state_.step, epoch(), name, evaluation.loss, evaluation.heads});
-    console_.info(fmt::format("step {}/{}  {}: loss {:.4f}", state_.step, max_steps_, name, evaluation.loss));
+    reports_->evaluation({state_.step, epoch(), name, evaluation.loss, evaluation.heads, is_pruned()});
+    const std::string outside = is_pruned()
+                                    ? fmt::format("  {:.2f}% of the targets outside the heads' vocabulary",
+                                                  100 * share_outside(evaluation.heads))
+                                    : "";
+    console_.info(fmt::format("step {}/{}  {}: loss {:.4f}{}", state_.step, max_steps_, name, evaluation.loss,
+                              outside));
   }
   state_.evaluated_step = state_.step;
   judge(last_evaluations_);

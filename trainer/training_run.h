@@ -29,10 +29,12 @@ struct RunInputs {
   const ModelWeights& weights;
   const Dataset& train;
   const std::vector<EvalSet>& evals;
+  const std::vector<int32_t>& vocab_ids;  // what medusa_vocab came to; empty = all tokens
   const Stream& stream;
 };
 
-HeadTrainerOptions head_trainer_options(const RunConfig& config, int64_t max_steps);
+HeadTrainerOptions head_trainer_options(const RunConfig& config, int64_t max_steps,
+                                        std::vector<int32_t> vocab_ids);
 
 // The loop: steps, evaluations, checkpoints, and the export at the end. A run that goes on from a checkpoint
 // gives the same bits as one that never stopped. Where a stop point of the stream throws Stopped, the step or
@@ -67,6 +69,7 @@ class TrainingRun {
   std::map<std::string, std::string> heads_metadata(int64_t step) const;
   double epoch() const;
   bool is_last() const;
+  bool is_pruned() const { return !inputs_.vocab_ids.empty(); }
   bool is_due(Strategy strategy, int64_t every) const;
 
   const RunInputs& inputs_;

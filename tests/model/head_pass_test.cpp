@@ -24,14 +24,34 @@ WeightMatrix lm_head_of(int64_t rows, int64_t columns) {
   return {DType::f32, rows, columns, std::make_shared<Tensor>(random_tensor({rows, columns}, 11, 0.5f))};
 }
 
-MedusaHead random_head(int layers) {
+// A form of heads; rank is that of lowrank.
+struct Form {
+  HeadLinear linear;
+  int layers;
+  int64_t rank = 0;
+};
+
+HeadPassShape shape_of(const Form& form) {
+  return {64, kHidden, kVocabulary, form.layers, DType::f32, form.rank};
+}
+
+MedusaHead random_head(const Form& form) {
   MedusaHead head;
+  const int layers = form.layers;
   for (int l = 0; l < layers; ++l) {
     const auto seed = static_cast<unsigned>(20 + 2 * l);
     head.blocks.push_back(
         {random_tensor({kHidden, kHidden}, seed, 0.3f), random_tensor({kHidden}, seed + 1, 0.3f)});
   }
-  head.linear = random_tensor({kVocabulary, kHidden}, 40, 0.3f);
+  if (form.linear == HeadLinear::own) {
+    head.linear = random_tensor({kVocabulary, kHidden}, 40, 0.3f);
+  } else {
+    head.frozen = lm_head_of(kVocabulary, kHidden);
+  }
+  if (form.rank > 0) {
+    head.a = random_tensor({form.rank, kHidden}, 41, 0.3f);
+    head.b = random_tensor({kVocabulary, form.rank}, 42, 0.3f);
+  }
   return head;
 }
 
@@ -41,9 +61,30 @@ std::vector<Tensor*> tensors(MedusaHead& head) {
     all.push_back(&block.weight);
     all.push_back(&block.bias);
   }
-  all.push_back(&head.linear);
+  for (Tensor* last : {&head.linear, &head.a, &head.b}) {
+    if (!last->empty()) all.push_back(last);
+  }
   return all;
 }
+
+// A gradient for every tensor of tensors(head), and where HeadPass writes them.
+struct Gradients {
+  std::vector<Tensor> values;
+  HeadGradients views;
+
+  Gradients(MedusaHead& head, const Form& form) {
+    for (Tensor* t : tensors(head)) values.emplace_back(DType::f32, t->shape());
+    const size_t blocks = 2 * head.blocks.size();
+    for (size_t i = 0; i < blocks; i += 2) {
+      views.weight.push_back(values[i].view());
+      views.bias.push_back(values[i + 1].view());
+    }
+    if (form.linear == HeadLinear::own) views.linear = values[blocks].view();
+    if (form.linear != HeadLinear::lowrank) return;
+    views.a = values[blocks].view();
+    views.b = values[blocks + 1].view();
+  }
+};
 
 // One row twice, one state never read, one row without a target.
 struct Problem {
@@ -65,24 +106,19 @@ struct Problem {
   }
 };
 
-class HeadPassLayers : public ::testing::TestWithParam<int> {};
+class HeadPassForms : public ::testing::TestWithParam<Form> {};
 
 // Every parameter of the head against central differences: relative to each tensor's gradient norm 2e-3, for
 // f32 losses of size 10 (error 1e-6) over a step of 2 * 0.01, and the third derivative.
-TEST_P(HeadPassLayers, GradientsAgreeWithFiniteDifferences) {
+TEST_P(HeadPassForms, GradientsAgreeWithFiniteDifferences) {
   Problem problem;
   MedusaHead head = random_head(GetParam());
-  HeadPass pass({64, kHidden, kVocabulary, GetParam(), DType::f32}, {});
-  std::vector<Tensor> gradients;
-  HeadGradients views;
-  for (Tensor* t : tensors(head)) gradients.emplace_back(DType::f32, t->shape());
-  for (size_t l = 0; l < head.blocks.size(); ++l) {
-    views.weight.push_back(gradients[2 * l].view());
-    views.bias.push_back(gradients[2 * l + 1].view());
-  }
-  views.linear = gradients.back().view();
+  HeadPass pass(shape_of(GetParam()), {});
+  Gradients to(head, GetParam());
+  const std::vector<Tensor>& gradients = to.values;
   problem.loss(pass, head);
-  pass.backward(head, problem.labels.view(), problem.scale.view(), views, Write::overwrite, problem.stream);
+  pass.backward(head, problem.labels.view(), problem.scale.view(), to.views, Write::overwrite,
+                problem.stream);
 
   constexpr float kStep = 0.01f;
   for (size_t t = 0; t < gradients.size(); ++t) {
@@ -100,50 +136,55 @@ TEST_P(HeadPassLayers, GradientsAgreeWithFiniteDifferences) {
       norm += slope * slope;
     }
     EXPECT_GT(norm, 0.0);
-    EXPECT_LT(std::sqrt(error / norm), 2e-3) << "parameter " << t << " of " << GetParam() << " layers";
+    EXPECT_LT(std::sqrt(error / norm), 2e-3) << "parameter " << t;
   }
 }
 
-TEST_P(HeadPassLayers, AccumulatingTwiceIsTwiceTheGradient) {
+TEST_P(HeadPassForms, AccumulatingTwiceIsTwiceTheGradient) {
+  Problem problem;
+  MedusaHead head = random_head(GetParam());
+  HeadPass pass(shape_of(GetParam()), {});
+  Gradients once(head, GetParam()), twice(head, GetParam());
+  const auto run = [&](const Gradients& to, Write write) {
+    problem.loss(pass, head);
+    pass.backward(head, problem.labels.view(), problem.scale.view(), to.views, write, problem.stream);
+  };
+  run(once, Write::overwrite);
+  run(twice, Write::overwrite);
+  run(twice, Write::accumulate);
+  for (size_t t = 0; t < once.values.size(); ++t) {
+    for (int64_t i = 0; i < once.values[t].elements(); ++i) {
+      ASSERT_NEAR(twice.values[t].as<float>()[i], 2.0f * once.values[t].as<float>()[i], 1e-6f) << t;
+    }
+  }
+}
+
+// Heads take turns in one HeadPass: what it keeps of one must not reach the next.
+TEST_P(HeadPassForms, AnotherHeadInBetweenChangesNothing) {
   Problem problem;
   const MedusaHead head = random_head(GetParam());
-  HeadPass pass({64, kHidden, kVocabulary, GetParam(), DType::f32}, {});
-  std::vector<Tensor> weight, bias;
-  HeadGradients views;
-  for (int l = 0; l < GetParam(); ++l) {
-    weight.emplace_back(DType::f32, Shape{kHidden, kHidden});
-    bias.emplace_back(DType::f32, Shape{kHidden});
-  }
-  for (int l = 0; l < GetParam(); ++l) {
-    views.weight.push_back(weight[static_cast<size_t>(l)].view());
-    views.bias.push_back(bias[static_cast<size_t>(l)].view());
-  }
-  Tensor linear(DType::f32, {kVocabulary, kHidden});
-  views.linear = linear.view();
-  const auto run = [&](Write write) {
-    problem.loss(pass, head);
-    pass.backward(head, problem.labels.view(), problem.scale.view(), views, write, problem.stream);
-  };
-  run(Write::overwrite);
-  const Tensor once = linear.to({}), once_bias = bias[0].to({}), once_weight = weight[0].to({});
-  run(Write::accumulate);
-  for (int64_t i = 0; i < linear.elements(); ++i) {
-    ASSERT_NEAR(linear.as<float>()[i], 2.0f * once.as<float>()[i], 1e-6f);
-  }
-  for (int64_t i = 0; i < kHidden; ++i) {
-    ASSERT_NEAR(bias[0].as<float>()[i], 2.0f * once_bias.as<float>()[i], 1e-6f);
-    ASSERT_NEAR(weight[0].as<float>()[i], 2.0f * once_weight.as<float>()[i], 1e-6f);
-  }
+  MedusaHead other = random_head(GetParam());
+  for (Tensor* t : tensors(other)) t->as<float>()[3] += 1.0f;
+  if (!other.frozen.empty())
+    other.frozen.storage = std::make_shared<Tensor>(random_tensor({kVocabulary, kHidden}, 43, 0.5f));
+  HeadPass pass(shape_of(GetParam()), {});
+  const double before = problem.loss(pass, head);
+  EXPECT_NE(problem.loss(pass, other), before);
+  EXPECT_EQ(problem.loss(pass, head), before);
 }
 
-INSTANTIATE_TEST_SUITE_P(L, HeadPassLayers, ::testing::Values(1, 2, 3));
+INSTANTIATE_TEST_SUITE_P(All, HeadPassForms,
+                         ::testing::Values(Form{HeadLinear::own, 1}, Form{HeadLinear::own, 2},
+                                           Form{HeadLinear::own, 3}, Form{HeadLinear::shared, 1},
+                                           Form{HeadLinear::shared, 2}, Form{HeadLinear::lowrank, 1, 5},
+                                           Form{HeadLinear::lowrank, 2, 8}));
 
 // Heads start as lm_head behind exact identities: the same logits, hence the same loss to the bit.
 TEST(MedusaHeads, StartAsTheLmHeadExactly) {
   Problem problem;
   const WeightMatrix lm_head = lm_head_of(kVocabulary, kHidden);
   for (const int layers : {1, 2}) {
-    MedusaHeads heads = MedusaHeads::initialise({3, layers}, lm_head, DType::f32, problem.stream);
+    MedusaHeads heads = MedusaHeads::initialise({3, layers}, lm_head, {}, DType::f32, 1, problem.stream);
     ASSERT_EQ(heads.heads.size(), 3u);
     Tensor x(DType::f32, {7, kHidden}), logits(DType::f32, {7, kVocabulary}), max(DType::f32, {7}),
         sum(DType::f32, {7}), y(DType::f32, {7});
@@ -170,7 +211,7 @@ TEST(MedusaHeads, StartAsTheLmHeadExactly) {
 
 TEST(MedusaHeads, NamesAreThoseOfTheEngines) {
   const Stream stream({}, 1);
-  MedusaHeads heads = MedusaHeads::initialise({2, 2}, lm_head_of(8, 4), DType::bf16, stream);
+  MedusaHeads heads = MedusaHeads::initialise({2, 2}, lm_head_of(8, 4), {}, DType::bf16, 1, stream);
   std::vector<std::string> names;
   for (const NamedParameter& p : parameters(heads)) names.push_back(p.name);
   EXPECT_EQ(names,
@@ -187,6 +228,10 @@ TEST(HeadPass, TellsItsWorkspace) {
   // x: 3, du: 1 of bf16; u: 2, dy: 1 of f32; logits 64 x 128 of bf16; four columns of numbers
   EXPECT_EQ(HeadPass::workspace_bytes({64, 16, 96, 2, DType::bf16}),
             64 * 16 * (4 * 2 + 3 * 4) + 64 * 128 * 2 + 4 * 64 * 4);
+  // low rank: four columns more of x (bf16) and dy (f32), [W0, B], the row numbers, dv twice
+  EXPECT_EQ(HeadPass::workspace_bytes({64, 16, 96, 2, DType::bf16, 4}),
+            64 * 16 * (4 * 2 + 3 * 4) + 64 * 128 * 2 + 4 * 64 * 4 + 64 * 4 * (2 + 4) + 96 * 20 * 2 + 64 * 4 +
+                64 * 4 * (4 + 2));
 }
 
 }  // namespace

@@ -62,7 +62,8 @@ TEST(Config, EveryKeyIsReadAndSavedAndComesBack) {
       "e.jsonl, two: f.jsonl}\n"
       "output_dir: out\nmax_seq_length: 77\npacking: false\npacking_strategy: wrapped\nassistant_only_loss: "
       "true\n"
-      "medusa_num_heads: 3\nmedusa_num_layers: 2\nmedusa_head_linear: own\nmedusa_heads_coefficient: 0.2\n"
+      "medusa_num_heads: 3\nmedusa_num_layers: 2\nmedusa_head_linear: lowrank\nmedusa_head_rank: "
+      "4\nmedusa_vocab: seen\nmedusa_heads_coefficient: 0.2\n"
       "medusa_decay_coefficient: 0.8\nmedusa_scheduler: sine\nmedusa_lr_multiplier: [1, 2.5, 3]\n"
       "train_only_medusa_heads: true\nnum_train_epochs: 1.5\nmax_steps: 9\nper_device_train_batch_size: 2\n"
       "per_device_eval_batch_size: 3\ngradient_accumulation_steps: 4\nglobal_batch_size: 12\nshuffle: "
@@ -81,8 +82,8 @@ TEST(Config, EveryKeyIsReadAndSavedAndComesBack) {
   const RunConfig defaults;
   const RunConfig again = parse_config(to_yaml(c), "saved.yaml", {}).config;
   for (const ConfigField& field : config_fields()) {
-    const bool one_value = field.name == "packing_strategy" || field.name == "medusa_head_linear" ||
-                           field.name == "train_only_medusa_heads" || field.name == "bnb_4bit_quant_type" ||
+    const bool one_value = field.name == "packing_strategy" || field.name == "train_only_medusa_heads" ||
+                           field.name == "bnb_4bit_quant_type" ||
                            field.name == "load_in_8bit";  // contradicts load_in_4bit; read below
     EXPECT_THAT(text, HasSubstr(field.name + ": "));
     if (!one_value) {
