@@ -10,6 +10,7 @@
 
 #include "kernels/error.h"
 #include "kernels/gemm_tiles.h"
+#include "kernels/instruction_set.h"
 
 namespace gorgon::cpu {
 
@@ -121,6 +122,12 @@ const std::byte* element(ConstView matrix, int64_t row, int64_t column) {
 }
 
 }  // namespace
+
+void limit_onednn(OneDnnLimit limit) {
+  const auto isa = limit == OneDnnLimit::avx2 ? dnnl::cpu_isa::avx2 : dnnl::cpu_isa::sse41;
+  require(dnnl::set_max_cpu_isa(isa) == dnnl::status::success, "limit_onednn",
+          "called behind the first product");
+}
 
 bool onednn_multiplies_bf16() {
   return Primitives::instance().multiply_bf16();

@@ -1,6 +1,7 @@
 #include "trainer/command_line.h"
 
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <new>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include "kernels/device.h"
 #include "kernels/error.h"
+#include "kernels/instruction_set.h"
 #include "trainer/commands.h"
 #include "trainer/stop_signal.h"
 
@@ -216,6 +218,7 @@ int report_error(Console& console, const std::string& message, ExitCode code) {
 int run(const std::function<int(Console&)>& command) {
   Console console;
   try {
+    if (const char* name = std::getenv("GORGON_CPU_ISA")) limit_instruction_set(name);
     return command(console);
   } catch (const Error& error) {
     return report_error(console, error.what(), error.code());

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <hwy/targets.h>
 
 #include "kernels/code_map.h"
 #include "kernels/error.h"
@@ -133,12 +134,12 @@ Floats wild_gradient(size_t n, unsigned seed) {
 
 class EightBit : public ::testing::TestWithParam<DType> {};
 
-TEST_P(EightBit, HasTheBitsOfTheReference) {
+void expect_bits_of_the_reference(DType type) {
   const size_t n = 20 * 256 + 77;
   const Floats start = normal(n, 1, 0.02f);
   for (const int threads : {1, 3}) {
     const Stream stream(test_device(), threads);
-    Parameter p(start, GetParam(), true);
+    Parameter p(start, type, true);
     p.group.id = 12;
     p.group.global_offset = 512;
     p.group.lr_multiplier = 2.0f;
@@ -169,12 +170,22 @@ TEST_P(EightBit, HasTheBitsOfTheReference) {
   }
 }
 
+// On every instruction set that the chip has.
+TEST_P(EightBit, HasTheBitsOfTheReference) {
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    hwy::SetSupportedTargetsForTest(target);
+    SCOPED_TRACE(hwy::TargetName(target));
+    expect_bits_of_the_reference(GetParam());
+  }
+  hwy::SetSupportedTargetsForTest(0);
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, EightBit, ::testing::Values(DType::f32, DType::bf16),
                          [](const auto& p) { return std::string(name(p.param)); });
 
 // The arithmetic that replaces the search, at every threshold and its neighbours and all over the range.
 // One step from zero states with beta1 = beta2 = 0 hands the codes any m = g and v = g^2 that we like.
-TEST(EightBitCodes, AreTheNearestEverywhere) {
+void expect_nearest_codes_everywhere() {
   const Stream stream(test_device(), 2);
   AdamWOptions options;
   options.beta1 = options.beta2 = 0.0f;
@@ -212,6 +223,15 @@ TEST(EightBitCodes, AreTheNearestEverywhere) {
     for (float& x : many) x = std::pow(10.0f, -12.0f * uniform(random)) * uniform(random);
     check(many);
   }
+}
+
+TEST(EightBitCodes, AreTheNearestEverywhere) {
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    hwy::SetSupportedTargetsForTest(target);
+    SCOPED_TRACE(hwy::TargetName(target));
+    expect_nearest_codes_everywhere();
+  }
+  hwy::SetSupportedTargetsForTest(0);
 }
 
 TEST(AdamW, ShardsHaveTheBitsOfTheWhole) {
