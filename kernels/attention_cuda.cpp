@@ -6,6 +6,7 @@
 #include "kernels/attention.h"
 #include "kernels/cuda/attention_launch.h"
 #include "kernels/error.h"
+#include "kernels/transfer.h"
 
 namespace gorgon::cuda {
 
@@ -18,7 +19,7 @@ const uint64_t* upload_trees(std::span<const AttentionSequence> sequences, const
   if (words.size() <= AttentionBatch::kTreeWords) return nullptr;
   const auto bytes = static_cast<int64_t>(words.size() * sizeof(uint64_t));
   void* memory = stream.scratch(bytes);
-  gorgon::copy_bytes(stream.device(), memory, {}, words.data(), bytes);
+  upload(words.data(), memory, bytes, stream);
   return static_cast<const uint64_t*>(memory);
 }
 

@@ -7,12 +7,31 @@
 
 #include "kernels/error.h"
 #include "kernels/thread_pool.h"
+#include "kernels/workspace.h"
 
 namespace gorgon {
 
 namespace {
+
 constexpr size_t kAlignment = 64;
+
+std::string mebibytes(int64_t bytes) {
+  return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB";
 }
+
+[[noreturn]] void out_of_memory(Device device, int64_t bytes, const Purpose& purpose,
+                                const std::string& details) {
+  std::string found = "too little free memory";
+  if (device.kind == DeviceKind::cuda) {
+    const cuda::MemoryState state = cuda::memory_state(device.index);
+    found = mebibytes(state.free) + " free of " + mebibytes(state.total);
+  }
+  const std::string what = std::string(purpose.name) + (details.empty() ? "" : " " + details);
+  fail(ExitCode::resource,
+       {to_string(device), "memory", mebibytes(bytes) + " for " + what, found, purpose.remedy});
+}
+
+}  // namespace
 
 std::string to_string(Device device) {
   return device.kind == DeviceKind::cpu ? "cpu" : "cuda:" + std::to_string(device.index);
@@ -40,6 +59,10 @@ Device parse_device(const std::string& name) {
     fail(ExitCode::resource, {"", "device", "a build with CUDA", quote_value(name),
                               "build with GORGON_CUDA=ON, or set device: cpu"});
   }
+  if (cuda::device_count() == 0) {
+    fail(ExitCode::resource, {"", "device", "a GPU", quote_value(name) + ", and none answers",
+                              "check nvidia-smi, or set device: cpu"});
+  }
   if (index >= cuda::device_count()) {
     fail(ExitCode::resource, {"", "device", std::to_string(cuda::device_count()) + " GPUs at most",
                               quote_value(name), "choose another one, or set device: cpu"});
@@ -52,11 +75,13 @@ Stream::Stream(Device device, int threads) : Stream(device, StreamOptions{.threa
 Stream::Stream(Device device, StreamOptions options)
     : device_(device),
       options_(std::move(options)),
-      threads_(std::make_unique<ThreadPool>(options_.threads)) {
+      threads_(std::make_unique<ThreadPool>(options_.threads)),
+      arena_(std::make_unique<Arena>(device)) {
   if (device.kind == DeviceKind::cuda) native_ = cuda::create_stream(device.index);
 }
 
 Stream::~Stream() {
+  arena_.reset();
   release(device_, scratch_);
   if (device_.kind == DeviceKind::cuda) cuda::destroy_stream(device_.index, native_);
 }
@@ -76,17 +101,13 @@ void Stream::synchronize() const {
   if (device_.kind == DeviceKind::cuda) cuda::synchronize(device_.index, native_);
 }
 
-void* allocate(Device device, int64_t bytes) {
+void* allocate(Device device, int64_t bytes, const Purpose& purpose, const std::string& details) {
   require(bytes >= 0, "allocate", "negative size");
   if (bytes == 0) return nullptr;
-  if (device.kind == DeviceKind::cuda) return cuda::allocate(device.index, bytes);
   const size_t padded = (static_cast<size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment;
-  void* data = std::aligned_alloc(kAlignment, padded);
-  if (data == nullptr) {
-    fail(ExitCode::resource,
-         {"", "memory", std::to_string(bytes) + " bytes on the CPU", "too little free memory",
-          "lower per_device_train_batch_size or max_seq_length"});
-  }
+  void* data = device.kind == DeviceKind::cuda ? cuda::allocate(device.index, bytes)
+                                               : std::aligned_alloc(kAlignment, padded);
+  if (data == nullptr) out_of_memory(device, bytes, purpose, details);
   return data;
 }
 

@@ -8,6 +8,7 @@
 
 namespace gorgon {
 
+class Arena;
 class Profile;
 class ThreadPool;
 
@@ -65,6 +66,9 @@ class Stream {
   // the same bytes. Grows to the largest request and stays, so that a repeated step allocates nothing.
   void* scratch(int64_t bytes) const;
 
+  // Buffers of whole calls are borrowed from here, by Workspace (workspace.h).
+  Arena& arena() const { return *arena_; }
+
   void synchronize() const;
 
   // Where the time of what runs here is counted (profile.h); nullptr = nowhere. Must outlive its use.
@@ -77,13 +81,23 @@ class Stream {
   std::unique_ptr<ThreadPool> threads_;
   void* native_ = nullptr;
   Profile* profile_ = nullptr;
+  std::unique_ptr<Arena> arena_;
   mutable void* scratch_ = nullptr;
   mutable int64_t scratch_bytes_ = 0;
 };
 
-// Raw memory of a device, 64-byte aligned, not initialised. Throws Error(resource) naming bytes asked and
-// free.
-void* allocate(Device device, int64_t bytes);
+// What a buffer is for: what the user reads where there is no memory for it.
+struct Purpose {
+  const char* name = "a buffer";
+  const char* remedy =
+      "lower per_device_train_batch_size or max_seq_length, or set load_in_4bit: true; gorgon plan CONFIG "
+      "lists "
+      "every buffer";
+};
+
+// Raw memory of a device, 64-byte aligned, not initialised. Throws Error(resource) naming purpose and details
+// ("bf16[4096, 28672]"), bytes asked and free.
+void* allocate(Device device, int64_t bytes, const Purpose& purpose = {}, const std::string& details = {});
 void release(Device device, void* data) noexcept;
 // Copy between any two devices, complete for the host when it returns.
 void copy_bytes(Device to, void* destination, Device from, const void* source, int64_t bytes);
@@ -93,7 +107,11 @@ void zero_bytes(Device device, void* destination, int64_t bytes);
 namespace cuda {
 bool is_built();
 int device_count();
-void* allocate(int index, int64_t bytes);
+void* allocate(int index, int64_t bytes);  // nullptr: no memory
+struct MemoryState {
+  int64_t free, total;  // bytes
+};
+MemoryState memory_state(int index);
 void release(int index, void* data) noexcept;
 void copy_bytes(Device to, void* destination, Device from, const void* source, int64_t bytes);
 void zero_bytes(int index, void* destination, int64_t bytes);

@@ -3,27 +3,13 @@
 
 #include "kernels/cuda/gemm_plans.h"
 #include "kernels/cuda/queue.h"
+#include "kernels/cuda/staging.h"
 #include "kernels/device.h"
 #include "kernels/error.h"
 
 namespace gorgon::cuda {
 
 namespace {
-
-std::string mebibytes(size_t bytes) {
-  return std::to_string((bytes + (1u << 20) - 1) >> 20) + " MiB";
-}
-
-[[noreturn]] void out_of_memory(int index, int64_t bytes) {
-  size_t free_bytes = 0, total_bytes = 0;
-  cudaMemGetInfo(&free_bytes, &total_bytes);
-  fail(ExitCode::resource,
-       {"cuda:" + std::to_string(index), "memory", mebibytes(static_cast<size_t>(bytes)) + " for one buffer",
-        mebibytes(free_bytes) + " free of " + mebibytes(total_bytes),
-        "lower per_device_train_batch_size or max_seq_length, or set load_in_4bit: true; gorgon plan CONFIG "
-        "lists "
-        "every buffer"});
-}
 
 // Stream-ordered memory where the driver has it: released buffers stay in the device's pool, so that an op
 // that needs a scratch buffer does not wait for the device.
@@ -57,6 +43,8 @@ void select_device(int index) {
 Queue::Queue(int device_index, cudaStream_t cuda_stream) : device(device_index), stream(cuda_stream) {}
 
 Queue::~Queue() {
+  cudaStreamSynchronize(stream);  // what it still does reads the buffers below
+  staging.reset();
   gemm_plans.reset();
   cudaStreamDestroy(stream);
 }
@@ -89,10 +77,17 @@ void* allocate(int index, int64_t bytes) {
       has_pool(index) ? cudaMallocAsync(&data, size, nullptr) : cudaMalloc(&data, size);
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();
-    out_of_memory(index, bytes);
+    return nullptr;
   }
   check(status, "cudaMalloc");
   return data;
+}
+
+MemoryState memory_state(int index) {
+  size_t free_bytes = 0, total_bytes = 0;
+  select_device(index);
+  cudaMemGetInfo(&free_bytes, &total_bytes);
+  return {static_cast<int64_t>(free_bytes), static_cast<int64_t>(total_bytes)};
 }
 
 void release(int index, void* data) noexcept {

@@ -5,6 +5,8 @@
 #include "kernels/block_linear.h"
 #include "kernels/dequantise.h"
 #include "kernels/error.h"
+#include "kernels/transfer.h"
+#include "kernels/workspace.h"
 
 namespace gorgon {
 
@@ -14,9 +16,11 @@ bool is_float(DType type) {
   return type == DType::f32 || type == DType::bf16;
 }
 
-void zero_rows(View c) {
+void zero_rows(View c, const Stream& stream) {
   for (int64_t i = 0; i < c.rows(); ++i) {
-    zero_bytes(c.device, c.data + bytes_of(c.type, i * c.stride()), bytes_of(c.type, c.columns()));
+    View row = c.rows(i, i + 1);
+    row.row_stride = 0;
+    zero(row, stream);
   }
 }
 
@@ -36,7 +40,7 @@ void gemm(ConstView a, ConstView b, View c, const GemmOptions& options, const St
   }
   if (m == 0 || n == 0) return;
   if (k == 0) {
-    if (options.write == Write::overwrite) zero_rows(c);
+    if (options.write == Write::overwrite) zero_rows(c, stream);
     return;
   }
   if (stream.device().kind == DeviceKind::cuda) {
@@ -63,10 +67,12 @@ void linear(ConstView x, const WeightMatrix& weight, View y, Write write, const 
   require(y.shape.rank() == 2 && y.shape[1] == weight.rows, "linear", "columns of y");
   // A few MB at a time, while the blocks stay as they are; a GPU wants more to be busy.
   const int64_t most = x.device.kind == DeviceKind::cuda ? 16384 : 1024;
-  Tensor part(x.type, {std::min(most, weight.rows), weight.columns}, x.device);
+  Workspace workspace(stream);
+  const View part =
+      workspace.take("rows of a stored weight", x.type, {std::min(most, weight.rows), weight.columns});
   for (int64_t begin = 0; begin < weight.rows; begin += most) {
     const int64_t end = std::min(begin + most, weight.rows);
-    const View rows = part.view().rows(0, end - begin);
+    const View rows = part.rows(0, end - begin);
     dequantise(weight, begin, rows, stream);
     gemm(x, rows, y.columns(begin, end), options, stream);
   }

@@ -6,10 +6,12 @@
 #include "kernels/embedding.h"
 #include "kernels/error.h"
 #include "kernels/gemm.h"
+#include "kernels/loss_sums.h"
 #include "kernels/resblock.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rotary_embedding.h"
 #include "kernels/swiglu.h"
+#include "kernels/transfer.h"
 #include "kernels/vocabulary_cross_entropy.h"
 
 namespace gorgon::cuda {
@@ -30,6 +32,9 @@ int device_count() {
 void* allocate(int, int64_t) {
   not_built();
 }
+MemoryState memory_state(int) {
+  not_built();
+}
 void release(int, void*) noexcept {}
 void copy_bytes(Device, void*, Device, const void*, int64_t) {
   not_built();
@@ -42,6 +47,26 @@ void* create_stream(int) {
 }
 void destroy_stream(int, void*) noexcept {}
 void synchronize(int, void*) {
+  not_built();
+}
+
+void upload(const void*, void*, int64_t, const Stream&) {
+  not_built();
+}
+void copy_rows(const void*, int64_t, void*, int64_t, int64_t, int64_t, const Stream&) {
+  not_built();
+}
+void zero(void*, int64_t, const Stream&) {
+  not_built();
+}
+void* create_readback(int, int64_t) {
+  not_built();
+}
+void destroy_readback(int, void*) noexcept {}
+void start_readback(void*, const void*, const Stream&) {
+  not_built();
+}
+const std::byte* wait_readback(int, void*) {
   not_built();
 }
 
@@ -58,6 +83,10 @@ void cross_entropy_hits(ConstView, ConstView, int64_t, const CrossEntropyStatist
 }
 void cross_entropy_gradient(View, ConstView, int64_t, const CrossEntropyStatistics&, ConstView, View,
                             const Stream&) {
+  not_built();
+}
+
+void loss_sums(const CrossEntropyStatistics&, ConstView, ConstView, Write, LossSums*, const Stream&) {
   not_built();
 }
 

@@ -27,6 +27,10 @@ std::string to_string(const Shape& shape) {
   return text + "]";
 }
 
+std::string describe(DType type, const Shape& shape) {
+  return std::string(name(type)) + to_string(shape);
+}
+
 template <typename Byte>
 BasicView<Byte> BasicView<Byte>::rows(int64_t begin, int64_t end) const {
   require(0 <= begin && begin <= end && end <= shape[0], "View::rows", "range outside the view");
@@ -62,14 +66,23 @@ BasicView<Byte> BasicView<Byte>::columns(int64_t begin, int64_t end) const {
 template struct BasicView<std::byte>;
 template struct BasicView<const std::byte>;
 
-Tensor::Tensor(DType type, Shape shape, Device device)
-    : data_(allocate(device, bytes_of(type, shape.elements()))),
+Tensor::Tensor(DType type, Shape shape, Device device, const Purpose& purpose)
+    : data_(allocate(device, bytes_of(type, shape.elements()), purpose, describe(type, shape))),
       type_(type),
       shape_(shape),
-      device_(device) {}
+      device_(device),
+      capacity_(bytes_of(type, shape.elements())) {}
 
-Tensor Tensor::zeros(DType type, Shape shape, Device device) {
-  Tensor tensor(type, shape, device);
+void Tensor::resize(Shape shape) {
+  if (bytes_of(type_, shape.elements()) > capacity_) {
+    *this = Tensor(type_, shape, device_);
+  } else {
+    shape_ = shape;
+  }
+}
+
+Tensor Tensor::zeros(DType type, Shape shape, Device device, const Purpose& purpose) {
+  Tensor tensor(type, shape, device, purpose);
   zero_bytes(device, tensor.data_, tensor.bytes());
   return tensor;
 }
@@ -85,6 +98,7 @@ void Tensor::swap(Tensor& other) noexcept {
   std::swap(type_, other.type_);
   std::swap(shape_, other.shape_);
   std::swap(device_, other.device_);
+  std::swap(capacity_, other.capacity_);
 }
 
 }  // namespace gorgon

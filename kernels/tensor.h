@@ -28,7 +28,8 @@ class Shape {
   std::array<int64_t, 4> dimensions_{};
   int rank_ = 0;
 };
-std::string to_string(const Shape& shape);  // "[3, 4]"
+std::string to_string(const Shape& shape);             // "[3, 4]"
+std::string describe(DType type, const Shape& shape);  // "bf16[3, 4]"
 
 // Borrowed memory: never freed, must not outlive its owner. Contiguous but for `row_stride` (elements between
 // the starts of rows of a matrix), which lets an op read and write a block of columns.
@@ -71,8 +72,8 @@ struct ConstView : BasicView<const std::byte> {
 class Tensor {
  public:
   Tensor() = default;
-  Tensor(DType type, Shape shape, Device device = {});
-  static Tensor zeros(DType type, Shape shape, Device device = {});
+  Tensor(DType type, Shape shape, Device device = {}, const Purpose& purpose = {});
+  static Tensor zeros(DType type, Shape shape, Device device = {}, const Purpose& purpose = {});
   template <typename T>
   static Tensor of(const std::vector<T>& values, Shape shape, Device device = {});
   ~Tensor() { release(device_, data_); }
@@ -102,6 +103,8 @@ class Tensor {
   View view() { return {data(), type_, shape_, device_, 0}; }
   ConstView view() const { return BasicView<const std::byte>{data(), type_, shape_, device_, 0}; }
   Tensor to(Device device) const;  // a copy
+  // Another shape, contents undefined; memory that is large enough stays.
+  void resize(Shape shape);
 
  private:
   void swap(Tensor& other) noexcept;
@@ -109,6 +112,7 @@ class Tensor {
   DType type_ = DType::f32;
   Shape shape_;
   Device device_;
+  int64_t capacity_ = 0;  // bytes of data_
 };
 
 // DType of a C++ element type.

@@ -7,29 +7,25 @@
 #include "kernels/profile.h"
 #include "kernels/rms_norm.h"
 #include "kernels/swiglu.h"
+#include "kernels/transfer.h"
+#include "kernels/workspace.h"
 
 namespace gorgon {
 
 namespace {
 
-// Host integers as an op on `device` reads them: borrowed on the CPU, copied elsewhere.
-class DeviceIntegers {
- public:
-  DeviceIntegers(std::span<const int32_t> values, Device device) {
-    const Shape shape = {static_cast<int64_t>(values.size())};
-    view_ = BasicView<const std::byte>{reinterpret_cast<const std::byte*>(values.data()), DType::i32, shape,
-                                       Device{}, 0};
-    if (device == Device{}) return;
-    copy_ = Tensor(DType::i32, shape, device);
-    copy_bytes(device, copy_.data(), Device{}, values.data(), copy_.bytes());
-    view_ = copy_.view();
+// Host integers as an op on the stream's device reads them: borrowed on the CPU, copied elsewhere.
+ConstView integers(std::span<const int32_t> values, const char* name, Workspace& workspace,
+                   const Stream& stream) {
+  const Shape shape = {static_cast<int64_t>(values.size())};
+  if (stream.device() == Device{}) {
+    return BasicView<const std::byte>{reinterpret_cast<const std::byte*>(values.data()), DType::i32, shape,
+                                      Device{}, 0};
   }
-  ConstView view() const { return view_; }
-
- private:
-  Tensor copy_;
-  ConstView view_;
-};
+  const View on_device = workspace.take(name, DType::i32, shape);
+  upload(values.data(), on_device, stream);
+  return on_device;
+}
 
 void check(const BackboneContext& context, int64_t tokens) {
   const auto sequences = static_cast<size_t>(std::max<int64_t>(0, context.sequences()));
@@ -46,13 +42,6 @@ void product(const char* part, ConstView x, const WeightMatrix& weight, View y, 
   linear(x, weight, y, write, stream);
 }
 
-void copy_rows(ConstView from, View to) {
-  const int64_t bytes = bytes_of(from.type, from.columns());
-  for (int64_t i = 0; i < from.rows(); ++i) {
-    copy_bytes(to.device, to.rows(i, i + 1).data, from.device, from.rows(i, i + 1).data, bytes);
-  }
-}
-
 }  // namespace
 
 Backbone::Backbone(const ModelWeights& weights, DType compute) : weights_(weights), compute_(compute) {
@@ -64,33 +53,36 @@ Backbone::Backbone(const ModelWeights& weights, DType compute) : weights_(weight
 
 void Backbone::embed(std::span<const int32_t> tokens, View x, const Stream& stream) const {
   const ProfileScope scope(stream, "backbone: embedding");
-  embedding(DeviceIntegers(tokens, stream.device()).view(), weights_.token_embedding, x, stream);
+  Workspace workspace(stream);
+  embedding(integers(tokens, "tokens", workspace, stream), weights_.token_embedding, x, stream);
 }
 
 void Backbone::layer(int64_t l, View x, const BackboneContext& context, const Stream& stream) const {
   check(context, x.rows());
+  Workspace workspace(stream);
   stream.stop_point();
-  attend(l, x, context, stream);
+  attend(l, x, context, integers(context.positions, "positions", workspace, stream), stream);
   feed_forward(l, x, stream);
 }
 
-void Backbone::attend(int64_t l, View x, const BackboneContext& context, const Stream& stream) const {
+void Backbone::attend(int64_t l, View x, const BackboneContext& context, ConstView positions,
+                      const Stream& stream) const {
   const ModelConfig& c = config();
   const LayerWeights& w = weights_.layers[static_cast<size_t>(l)];
   const int64_t n = x.rows(), q_width = c.num_attention_heads * c.head_dim;
   const int64_t kv_width = c.num_key_value_heads * c.head_dim;
 
-  Tensor normed(compute_, {n, c.hidden_size}, x.device), qkv(compute_, {n, q_width + 2 * kv_width}, x.device);
-  norm(x, w.attention_norm, normed.view(), stream);
-  product("backbone: queries, keys, values", normed.view(), w.query_key_value, qkv.view(), Write::overwrite,
-          stream);
+  Workspace workspace(stream);
+  const View normed = workspace.take("normed states", compute_, {n, c.hidden_size});
+  const View qkv = workspace.take("queries, keys and values", compute_, {n, q_width + 2 * kv_width});
+  norm(x, w.attention_norm, normed, stream);
+  product("backbone: queries, keys, values", normed, w.query_key_value, qkv, Write::overwrite, stream);
   {
     const ProfileScope scope(stream, "backbone: rotary embedding");
-    rotary_embedding(qkv.view().columns(0, q_width + kv_width), c.head_dim,
-                     DeviceIntegers(context.positions, stream.device()).view(), rotary_, stream);
+    rotary_embedding(qkv.columns(0, q_width + kv_width), c.head_dim, positions, rotary_, stream);
   }
-  const View keys = qkv.view().columns(q_width, q_width + kv_width);
-  const View values = qkv.view().columns(q_width + kv_width, q_width + 2 * kv_width);
+  const View keys = qkv.columns(q_width, q_width + kv_width);
+  const View values = qkv.columns(q_width + kv_width, q_width + 2 * kv_width);
 
   std::vector<AttentionSequence> sequences;
   for (int64_t s = 0; s < context.sequences(); ++s) {
@@ -100,38 +92,39 @@ void Backbone::attend(int64_t l, View x, const BackboneContext& context, const S
     if (!context.caches.empty()) {
       KvCache& cache = *context.caches[i];
       const int64_t past = cache.length(), all = past + end - begin;
-      copy_rows(sequence.keys, cache.keys(l, all).rows(past, all));
-      copy_rows(sequence.values, cache.values(l, all).rows(past, all));
+      copy_rows(sequence.keys, cache.keys(l, all).rows(past, all), stream);
+      copy_rows(sequence.values, cache.values(l, all).rows(past, all), stream);
       sequence.keys = cache.keys(l, all);
       sequence.values = cache.values(l, all);
     }
     if (!context.trees.empty()) sequence.tree = context.trees[i];
     sequences.push_back(sequence);
   }
-  Tensor mixed(compute_, {n, q_width}, x.device);
+  const View mixed = workspace.take("mixed values", compute_, {n, q_width});
   const AttentionShape shape{c.num_attention_heads, c.num_key_value_heads, c.head_dim,
                              c.sliding_window.value_or(0)};
   {
     const ProfileScope scope(stream, "backbone: attention");
-    attention(qkv.view().columns(0, q_width), sequences, shape, mixed.view(), stream);
+    attention(qkv.columns(0, q_width), sequences, shape, mixed, stream);
   }
-  product("backbone: attention output", mixed.view(), w.attention_output, x, Write::accumulate, stream);
+  product("backbone: attention output", mixed, w.attention_output, x, Write::accumulate, stream);
 }
 
 void Backbone::feed_forward(int64_t l, View x, const Stream& stream) const {
   const ModelConfig& c = config();
   const LayerWeights& w = weights_.layers[static_cast<size_t>(l)];
   const int64_t n = x.rows();
-  Tensor normed(compute_, {n, c.hidden_size}, x.device);
-  Tensor gate_up(compute_, {n, 2 * c.intermediate_size}, x.device);
-  Tensor gated(compute_, {n, c.intermediate_size}, x.device);
-  norm(x, w.feed_forward_norm, normed.view(), stream);
-  product("backbone: gate and up", normed.view(), w.gate_up, gate_up.view(), Write::overwrite, stream);
+  Workspace workspace(stream);
+  const View normed = workspace.take("normed states", compute_, {n, c.hidden_size});
+  const View gate_up = workspace.take("gate and up", compute_, {n, 2 * c.intermediate_size});
+  const View gated = workspace.take("gated values", compute_, {n, c.intermediate_size});
+  norm(x, w.feed_forward_norm, normed, stream);
+  product("backbone: gate and up", normed, w.gate_up, gate_up, Write::overwrite, stream);
   {
     const ProfileScope scope(stream, "backbone: SwiGLU");
-    swiglu(gate_up.view(), gated.view(), stream);
+    swiglu(gate_up, gated, stream);
   }
-  product("backbone: down", gated.view(), w.down, x, Write::accumulate, stream);
+  product("backbone: down", gated, w.down, x, Write::accumulate, stream);
 }
 
 void Backbone::norm(ConstView x, const Tensor& weight, View y, const Stream& stream) const {
@@ -147,14 +140,26 @@ void Backbone::logits(ConstView states, View out, const Stream& stream) const {
   product("backbone: lm_head", states, weights_.lm_head, out, Write::overwrite, stream);
 }
 
+void Backbone::forward(std::span<const int32_t> tokens, const BackboneContext& context, View states,
+                       const Stream& stream) const {
+  const auto n = static_cast<int64_t>(tokens.size());
+  check(context, n);
+  Workspace workspace(stream);
+  const View x = workspace.take("residual stream", DType::f32, {n, config().hidden_size});
+  const ConstView positions = integers(context.positions, "positions", workspace, stream);
+  embed(tokens, x, stream);
+  for (int64_t l = 0; l < config().num_hidden_layers; ++l) {
+    stream.stop_point();
+    attend(l, x, context, positions, stream);
+    feed_forward(l, x, stream);
+  }
+  final_norm(x, states, stream);
+}
+
 Tensor Backbone::forward(std::span<const int32_t> tokens, const BackboneContext& context,
                          const Stream& stream) const {
-  const auto n = static_cast<int64_t>(tokens.size());
-  Tensor x(DType::f32, {n, config().hidden_size}, stream.device());
-  embed(tokens, x.view(), stream);
-  for (int64_t l = 0; l < config().num_hidden_layers; ++l) layer(l, x.view(), context, stream);
-  Tensor states(compute_, {n, config().hidden_size}, stream.device());
-  final_norm(x.view(), states.view(), stream);
+  Tensor states(compute_, {static_cast<int64_t>(tokens.size()), config().hidden_size}, stream.device());
+  forward(tokens, context, states.view(), stream);
   return states;
 }
 

@@ -46,10 +46,13 @@ class Backbone {
   void logits(ConstView states, View out, const Stream& stream) const;    // [n, V] f32
 
   // embed, all layers, final norm: states [n, H] of compute's type.
+  void forward(std::span<const int32_t> tokens, const BackboneContext& context, View states,
+               const Stream& stream) const;
   Tensor forward(std::span<const int32_t> tokens, const BackboneContext& context, const Stream& stream) const;
 
  private:
-  void attend(int64_t l, View x, const BackboneContext& context, const Stream& stream) const;
+  void attend(int64_t l, View x, const BackboneContext& context, ConstView positions,
+              const Stream& stream) const;
   void feed_forward(int64_t l, View x, const Stream& stream) const;
   void norm(ConstView x, const Tensor& weight, View y, const Stream& stream) const;
 

@@ -41,7 +41,8 @@ HeadPass::HeadPass(const HeadPassShape& shape, Device device) : shape_(shape) {
   x_.emplace_back(shape.type, rows_by_wide, device);
   du_ = Tensor(shape.type, rows_by_hidden, device);
   dy_ = Tensor(DType::f32, rows_by_wide, device);
-  logits_ = Tensor(shape.type, {shape.rows, logit_stride(shape.vocabulary)}, device);
+  logits_ = Tensor(shape.type, {shape.rows, logit_stride(shape.vocabulary)}, device,
+                   {"logits of a chunk", "set medusa_vocab: seen, or lower medusa_num_heads"});
   max_ = Tensor(DType::f32, {shape.rows}, device);
   sum_ = Tensor(DType::f32, {shape.rows}, device);
   label_logit_ = Tensor(DType::f32, {shape.rows}, device);
@@ -158,6 +159,10 @@ void HeadPass::backward_blocks(const MedusaHead& head, const HeadGradients& grad
       gemm(chunk(du_), head.blocks[l].weight.view(), dy, {.write = Write::accumulate}, stream);
     }
   }
+}
+
+void HeadPass::add_sums(ConstView labels, Write write, LossSums* sums, const Stream& stream) {
+  loss_sums(statistics(), chunk(hits_), labels, write, sums, stream);
 }
 
 std::vector<double> HeadPass::losses(const Stream& stream) const {

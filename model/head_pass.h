@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/loss_sums.h"
 #include "kernels/vocabulary_cross_entropy.h"
 #include "model/medusa_heads.h"
 
@@ -50,7 +51,10 @@ class HeadPass {
   void backward(const MedusaHead& head, ConstView labels, ConstView row_scale, const HeadGradients& gradients,
                 Write write, const Stream& stream);
 
-  // Per row, on the host: cross-entropies after forward, hits after count_hits or backward.
+  // After count_hits or backward: sums over the labelled rows, in device memory.
+  void add_sums(ConstView labels, Write write, LossSums* sums, const Stream& stream);
+
+  // Per row, on the host, which waits: cross-entropies after forward, hits after count_hits or backward.
   std::vector<double> losses(const Stream& stream) const;
   std::vector<int32_t> hits(const Stream& stream) const;
 

@@ -11,11 +11,13 @@ namespace gorgon {
 
 namespace {
 
+constexpr const char* kRemedy = "lower medusa_num_heads, or set medusa_head_linear: lowrank";
+
 // Rows `ids` of lm_head (empty: all) in `type`.
 Tensor rows_of(const WeightMatrix& lm_head, const std::vector<int32_t>& ids, DType type,
-               const Stream& stream) {
+               const Purpose& purpose, const Stream& stream) {
   const int64_t rows = ids.empty() ? lm_head.rows : std::ssize(ids);
-  Tensor kept(type, {rows, lm_head.columns}, stream.device());
+  Tensor kept(type, {rows, lm_head.columns}, stream.device(), purpose);
   if (ids.empty()) {
     dequantise(lm_head, 0, kept.view(), stream);
     return kept;
@@ -31,7 +33,7 @@ Tensor rows_of(const WeightMatrix& lm_head, const std::vector<int32_t>& ids, DTy
 WeightMatrix frozen_rows(const WeightMatrix& lm_head, const std::vector<int32_t>& ids, DType type,
                          const Stream& stream) {
   if (ids.empty() && lm_head.type == type) return lm_head;
-  auto kept = std::make_shared<Tensor>(rows_of(lm_head, ids, type, stream));
+  auto kept = std::make_shared<Tensor>(rows_of(lm_head, ids, type, {"rows of lm_head", kRemedy}, stream));
   const int64_t rows = kept->shape()[0];
   return {type, rows, lm_head.columns, std::move(kept)};
 }
@@ -60,6 +62,7 @@ MedusaHeads MedusaHeads::initialise(const MedusaOptions& options, const WeightMa
   require(vocab_ids.empty() || vocab_ids.back() < lm_head.rows, "MedusaHeads", "an id outside lm_head");
   const int64_t hidden = lm_head.columns;
   const Device device = stream.device();
+  const Purpose purpose{"a head's weights", kRemedy};
   MedusaHeads all;
   all.options = options;
   WeightMatrix frozen;
@@ -68,14 +71,14 @@ MedusaHeads MedusaHeads::initialise(const MedusaOptions& options, const WeightMa
     MedusaHead head;
     for (int l = 0; l < options.num_layers; ++l) {
       head.blocks.push_back(
-          {Tensor::zeros(type, {hidden, hidden}, device), Tensor::zeros(type, {hidden}, device)});
+          {Tensor::zeros(type, {hidden, hidden}, device, purpose), Tensor::zeros(type, {hidden}, device)});
     }
     head.frozen = frozen;
-    if (options.linear == HeadLinear::own) head.linear = rows_of(lm_head, vocab_ids, type, stream);
+    if (options.linear == HeadLinear::own) head.linear = rows_of(lm_head, vocab_ids, type, purpose, stream);
     if (options.linear == HeadLinear::lowrank) {
       require(options.rank > 0, "MedusaHeads", "a rank below 1");
       head.a = random_a(options.rank, hidden, static_cast<size_t>(k), type, seed, stream);
-      head.b = Tensor::zeros(type, {frozen.rows, options.rank}, device);
+      head.b = Tensor::zeros(type, {frozen.rows, options.rank}, device, purpose);
     }
     all.heads.push_back(std::move(head));
   }

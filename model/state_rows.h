@@ -7,6 +7,7 @@ namespace gorgon {
 constexpr int32_t kIgnoreIndex = -100;
 
 // The one table between the frozen backbone and the trained heads: P supervised rows over Q states, K heads.
+// States lie where the heads are trained, what is said of the rows in host memory.
 struct StateRows {
   Tensor hidden;   // T[Q, H], T = bf16 or f32, states after the final norm in document order
   Tensor row;      // i32[P] the state each row reads

@@ -2,4 +2,5 @@
 set(gorgon_optim_kernels
   adamw_kernels.cu
   gradient_clipping_kernels.cu
+  step_scalars_kernels.cu
 )

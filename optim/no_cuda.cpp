@@ -2,6 +2,7 @@
 #include "kernels/error.h"
 #include "optim/adamw.h"
 #include "optim/gradient_clipping.h"
+#include "optim/step_scalars.h"
 
 namespace gorgon::cuda {
 
@@ -14,6 +15,10 @@ namespace {
 
 void adamw_step(const ParamGroup&, const AdamWState&, const AdamWOptions&, const StepScalars*,
                 const Stream&) {
+  not_built();
+}
+
+void prepare_step(ConstView, const LossSums*, int, float, double, StepState*, const Stream&) {
   not_built();
 }
 

@@ -3,13 +3,19 @@
 #include "kernels/code_map.h"
 #include "kernels/convert.h"
 #include "kernels/error.h"
+#include "kernels/transfer.h"
 
 namespace gorgon {
 
 namespace {
 
+constexpr Purpose kState{"an optimizer state", "lower medusa_num_heads, or set medusa_head_linear: lowrank"};
+
 Tensor codes_of_zero(int64_t n, uint8_t code, Device device) {
-  return Tensor::of(std::vector<uint8_t>(static_cast<size_t>(n), code), {n}, device);
+  Tensor codes(DType::u8, {n}, device, kState);
+  const std::vector<uint8_t> values(static_cast<size_t>(n), code);
+  copy_bytes(device, codes.data(), {}, values.data(), codes.bytes());
+  return codes;
 }
 
 }  // namespace
@@ -29,14 +35,14 @@ Optimizer::Optimizer(const OptimizerOptions& options, uint64_t seed, std::vector
       const int64_t blocks = (n + kStateBlock - 1) / kStateBlock;
       state.momentum = codes_of_zero(n, signed_code_map().zero, device);
       state.variance = codes_of_zero(n, unsigned_code_map().zero, device);
-      state.momentum_absmax = Tensor::zeros(DType::f32, {blocks}, device);
-      state.variance_absmax = Tensor::zeros(DType::f32, {blocks}, device);
+      state.momentum_absmax = Tensor::zeros(DType::f32, {blocks}, device, kState);
+      state.variance_absmax = Tensor::zeros(DType::f32, {blocks}, device, kState);
     } else {
-      state.momentum = Tensor::zeros(DType::f32, {n}, device);
-      state.variance = Tensor::zeros(DType::f32, {n}, device);
+      state.momentum = Tensor::zeros(DType::f32, {n}, device, kState);
+      state.variance = Tensor::zeros(DType::f32, {n}, device, kState);
     }
     if (options.f32_master_weights && group.param.type == DType::bf16) {
-      state.master = Tensor(DType::f32, {n}, device);
+      state.master = Tensor(DType::f32, {n}, device, kState);
       convert(group.param, state.master.view(), stream);
     }
     states_.push_back(std::move(state));
@@ -54,9 +60,13 @@ AdamWState Optimizer::views(State& state) {
 }
 
 void Optimizer::step(const StepScalars& scalars, const Stream& stream) {
-  copy_bytes(scalars_.device(), scalars_.data(), {}, &scalars, sizeof scalars);
+  upload(&scalars, scalars_.view(), stream);
+  step(scalars_.as<StepScalars>(), stream);
+}
+
+void Optimizer::step(const StepScalars* scalars, const Stream& stream) {
   for (size_t i = 0; i < groups_.size(); ++i) {
-    adamw_step(groups_[i], views(states_[i]), options_, scalars_.as<StepScalars>(), stream);
+    adamw_step(groups_[i], views(states_[i]), options_, scalars, stream);
   }
 }
 

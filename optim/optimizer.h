@@ -19,6 +19,7 @@ class Optimizer {
             const Stream& stream);
 
   void step(const StepScalars& scalars, const Stream& stream);
+  void step(const StepScalars* scalars, const Stream& stream);  // in the stream's device memory
 
   // States of group i: "momentum", "variance", "momentum_absmax", "variance_absmax", "master", those that
   // exist.

@@ -8,10 +8,12 @@
 #include "kernels/convert.h"
 #include "kernels/error.h"
 #include "kernels/profile.h"
+#include "kernels/transfer.h"
 #include "model/head_pass.h"
 #include "optim/gradient_clipping.h"
 #include "optim/lr_schedule.h"
 #include "optim/optimizer.h"
+#include "optim/step_scalars.h"
 
 namespace gorgon {
 
@@ -55,13 +57,15 @@ std::vector<HeadRows> rows_of_heads(const StateRows& rows, const MedusaHeads& mo
   return heads;
 }
 
-// One chunk on the device: `count` rows, then padding that repeats the first row without a target.
+// One chunk: `count` rows, then padding that repeats the first row without a target.
 struct Chunk {
   int64_t count;
-  Tensor row, label, scale;
+  std::vector<int32_t> row, label;
+  std::vector<float> scale;
+  int64_t padded() const { return static_cast<int64_t>(row.size()); }
 };
 
-std::vector<Chunk> chunks_of(const HeadRows& rows, int64_t chunk_rows, float row_scale, Device device) {
+std::vector<Chunk> chunks_of(const HeadRows& rows, int64_t chunk_rows, float row_scale) {
   std::vector<Chunk> chunks;
   const int64_t total = rows.count(), pieces = (total + chunk_rows - 1) / chunk_rows;
   if (total == 0) return chunks;
@@ -71,27 +75,83 @@ std::vector<Chunk> chunks_of(const HeadRows& rows, int64_t chunk_rows, float row
     const int64_t count = std::min(size, total - begin);
     const auto first = rows.row.begin() + begin;
     const auto first_label = rows.label.begin() + begin;
-    std::vector<int32_t> row(first, first + count), label(first_label, first_label + count);
-    std::vector<float> scale(static_cast<size_t>(count), row_scale);
-    const int64_t padded = (count + kRowMultiple - 1) / kRowMultiple * kRowMultiple;
-    row.resize(static_cast<size_t>(padded), *first);
-    label.resize(static_cast<size_t>(padded), kIgnoreIndex);
-    scale.resize(static_cast<size_t>(padded), 0.0f);
-    chunks.push_back({count, Tensor::of(row, {padded}, device), Tensor::of(label, {padded}, device),
-                      Tensor::of(scale, {padded}, device)});
+    Chunk chunk{count, {first, first + count}, {first_label, first_label + count}, {}};
+    const auto padded = static_cast<size_t>((count + kRowMultiple - 1) / kRowMultiple * kRowMultiple);
+    chunk.row.resize(padded, *first);
+    chunk.label.resize(padded, kIgnoreIndex);
+    chunk.scale.resize(static_cast<size_t>(count), row_scale);
+    chunk.scale.resize(padded, 0.0f);
+    chunks.push_back(std::move(chunk));
   }
   return chunks;
 }
 
-void add_losses(const std::vector<double>& losses, int64_t count, HeadMetrics& to) {
-  for (int64_t i = 0; i < count; ++i) to.cross_entropy += losses[static_cast<size_t>(i)];
-  to.targets += count;
-}
+// The chunk at work, on the device.
+class ChunkOnDevice {
+ public:
+  ChunkOnDevice(int64_t rows, Device device)
+      : row_(DType::i32, {rows}, device),
+        label_(DType::i32, {rows}, device),
+        scale_(DType::f32, {rows}, device) {}
 
-void add_hits(const std::vector<int32_t>& hits, int64_t count, HeadMetrics& to) {
-  for (int64_t i = 0; i < count; ++i) {
-    for (int n = hits[static_cast<size_t>(i)]; n < 5; ++n) ++to.top[n];
+  void set(const Chunk& chunk, const Stream& stream) {
+    rows_ = chunk.padded();
+    upload(chunk.row, row_.view().rows(0, rows_), stream);
+    upload(chunk.label, label_.view().rows(0, rows_), stream);
+    upload(chunk.scale, scale_.view().rows(0, rows_), stream);
   }
+  ConstView row() const { return row_.view().rows(0, rows_); }
+  ConstView label() const { return label_.view().rows(0, rows_); }
+  ConstView scale() const { return scale_.view().rows(0, rows_); }
+
+ private:
+  Tensor row_, label_, scale_;
+  int64_t rows_ = 0;
+};
+
+// What a step reports, in one piece of device memory: LossSums of every head, StepState, sums of squares
+// f32[parameters].
+class StepReport {
+ public:
+  StepReport(size_t heads, size_t parameters, Device device)
+      : heads_(heads),
+        parameters_(parameters),
+        memory_(Tensor::zeros(DType::u8, {bytes()}, device)),
+        readback_(bytes(), device) {}
+
+  LossSums* losses() { return memory_.as<LossSums>(); }
+  StepState* state() { return reinterpret_cast<StepState*>(memory_.data() + state_at()); }
+  View squares() {
+    return {
+        memory_.data() + squares_at(), DType::f32, {static_cast<int64_t>(parameters_)}, memory_.device(), 0};
+  }
+  View all() { return memory_.view(); }
+
+  void send(const Stream& stream) { readback_.start(memory_.data(), stream); }
+  struct OnHost {
+    const LossSums* losses;
+    const StepState* state;
+    const float* squares;
+  };
+  OnHost receive() {
+    const std::byte* host = readback_.wait();
+    return {reinterpret_cast<const LossSums*>(host), reinterpret_cast<const StepState*>(host + state_at()),
+            reinterpret_cast<const float*>(host + squares_at())};
+  }
+
+ private:
+  size_t state_at() const { return heads_ * sizeof(LossSums); }
+  size_t squares_at() const { return state_at() + sizeof(StepState); }
+  int64_t bytes() const { return static_cast<int64_t>(squares_at() + parameters_ * sizeof(float)); }
+
+  size_t heads_, parameters_;
+  Tensor memory_;
+  Readback readback_;
+};
+
+void add_sums(const LossSums& sums, HeadMetrics& to) {
+  to.cross_entropy += sums.cross_entropy;
+  for (int n = 0; n < 5; ++n) to.top[n] += sums.top[n];
 }
 
 // Gradients of all parameters, kept until the norm is known, and the f32 sums of the head at work.
@@ -100,7 +160,6 @@ struct Gradients {
   std::vector<Tensor> weight_sum;  // bf16 only: [L] of f32[H, H]
   std::vector<Tensor> last_sum;  // bf16 only: f32 for what follows the blocks, when a step has several chunks
   std::vector<Tensor> bias_sum;  // bf16 only: [L] of f32[H]
-  Tensor square_sums;            // f32[parameters]
 };
 
 }  // namespace
@@ -120,6 +179,8 @@ struct HeadTrainer::Impl {
   MedusaHeads heads;
   std::vector<NamedParameter> parameters;
   std::optional<HeadPass> pass;
+  std::optional<ChunkOnDevice> chunk;
+  StepReport report;
   std::optional<Gradients> gradients;
   std::optional<Optimizer> optimizer;
   int64_t adam_steps = 0;
@@ -129,7 +190,8 @@ struct HeadTrainer::Impl {
         type(t),
         stream(s),
         heads(MedusaHeads::initialise(o.heads, lm_head, o.vocab_ids, t, o.seed, s)),
-        parameters(gorgon::parameters(heads)) {
+        parameters(gorgon::parameters(heads)),
+        report(heads.heads.size(), parameters.size(), s.device()) {
     require(options.lr_multiplier.size() == heads.heads.size(), "HeadTrainer", "lr_multiplier is not [K]");
     require(options.chunk_rows > 0 && options.chunk_rows % kRowMultiple == 0, "HeadTrainer",
             "chunk_rows is no multiple of 64");
@@ -140,8 +202,10 @@ struct HeadTrainer::Impl {
   void prepare_training();
   HeadGradients gradients_of(size_t k, bool several_chunks);
   void keep_gradients(size_t k, bool several_chunks);
-  void train_head(size_t k, const StateRows& rows, const HeadRows& mine, double weight, HeadMetrics& metrics);
-  void measure_gradients(StepResult& result);
+  void train_head(size_t k, const StateRows& rows, const HeadRows& mine, double weight);
+  void measure_gradients();
+  void read_report(StepResult& result);
+  void set_adam_steps(int64_t t);
 };
 
 void HeadTrainer::Impl::prepare_pass() {
@@ -150,6 +214,7 @@ void HeadTrainer::Impl::prepare_pass() {
   pass.emplace(HeadPassShape{options.chunk_rows, heads.hidden(), heads.outputs(), options.heads.num_layers,
                              type, rank},
                stream.device());
+  chunk.emplace(options.chunk_rows, stream.device());
 }
 
 void HeadTrainer::Impl::prepare_training() {
@@ -159,7 +224,9 @@ void HeadTrainer::Impl::prepare_training() {
   std::vector<ParamGroup> groups;
   for (size_t i = 0; i < parameters.size(); ++i) {
     const NamedParameter& p = parameters[i];
-    gradients->kept.push_back(Tensor::zeros(type, p.view.shape, device));
+    gradients->kept.push_back(
+        Tensor::zeros(type, p.view.shape, device,
+                      {"a gradient", "lower medusa_num_heads, or set medusa_head_linear: lowrank"}));
     ParamGroup group;
     group.id = static_cast<uint32_t>(i);
     group.param = p.view;
@@ -174,7 +241,6 @@ void HeadTrainer::Impl::prepare_training() {
       gradients->bias_sum.emplace_back(DType::f32, block.bias.shape(), device);
     }
   }
-  gradients->square_sums = Tensor(DType::f32, {static_cast<int64_t>(parameters.size())}, device);
   optimizer.emplace(options.optimizer, options.seed, std::move(groups), stream);
 }
 
@@ -219,52 +285,62 @@ void HeadTrainer::Impl::keep_gradients(size_t k, bool several_chunks) {
   }
 }
 
-void HeadTrainer::Impl::train_head(size_t k, const StateRows& rows, const HeadRows& mine, double weight,
-                                   HeadMetrics& metrics) {
-  metrics.outside += mine.outside;
+void HeadTrainer::Impl::train_head(size_t k, const StateRows& rows, const HeadRows& mine, double weight) {
+  LossSums* sums = report.losses() + k;
   if (mine.count() == 0) {  // no loss, hence no gradient
     for (size_t i = 0; i < parameters_per_head(); ++i) {
-      Tensor& gradient = gradients->kept[k * parameters_per_head() + i];
-      zero_bytes(gradient.device(), gradient.data(), gradient.bytes());
+      zero(gradients->kept[k * parameters_per_head() + i].view(), stream);
     }
+    zero({reinterpret_cast<std::byte*>(sums), DType::u8, {sizeof(LossSums)}, stream.device(), 0}, stream);
     return;
   }
   const auto row_scale = static_cast<float>(weight / static_cast<double>(mine.count()));
-  const std::vector<Chunk> chunks = chunks_of(mine, options.chunk_rows, row_scale, stream.device());
+  const std::vector<Chunk> chunks = chunks_of(mine, options.chunk_rows, row_scale);
   const HeadGradients to = gradients_of(k, chunks.size() > 1);
   Write write = Write::overwrite;
-  for (const Chunk& chunk : chunks) {
+  for (const Chunk& on_host : chunks) {
     stream.stop_point();
-    pass->forward(heads.heads[k], rows.hidden.view(), chunk.row.view(), chunk.label.view(), stream);
+    chunk->set(on_host, stream);
+    pass->forward(heads.heads[k], rows.hidden.view(), chunk->row(), chunk->label(), stream);
     stream.stop_point();
-    pass->backward(heads.heads[k], chunk.label.view(), chunk.scale.view(), to, write, stream);
-    add_losses(pass->losses(stream), chunk.count, metrics);
-    add_hits(pass->hits(stream), chunk.count, metrics);
+    pass->backward(heads.heads[k], chunk->label(), chunk->scale(), to, write, stream);
+    pass->add_sums(chunk->label(), write, sums, stream);
     write = Write::accumulate;
   }
   keep_gradients(k, chunks.size() > 1);
 }
 
-// Global norm, and the first head with a loss or gradient that is not finite.
-void HeadTrainer::Impl::measure_gradients(StepResult& result) {
+void HeadTrainer::Impl::measure_gradients() {
   const ProfileScope scope(stream, "gradient norm");
-  Tensor& sums = gradients->square_sums;
-  const auto count = static_cast<int64_t>(parameters.size());
-  for (int64_t i = 0; i < count; ++i) {
-    square_sum(gradients->kept[static_cast<size_t>(i)].view(), sums.view().rows(i, i + 1), stream);
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const auto at = static_cast<int64_t>(i);
+    square_sum(gradients->kept[i].view(), report.squares().rows(at, at + 1), stream);
   }
-  stream.synchronize();
-  std::vector<float> host(parameters.size());
-  copy_bytes({}, host.data(), sums.device(), sums.data(), sums.bytes());
+}
+
+// Losses, global norm, and the first head with a loss or gradient that is not finite.
+void HeadTrainer::Impl::read_report(StepResult& result) {
+  const StepReport::OnHost host = report.receive();
+  for (size_t k = 0; k < result.heads.size(); ++k) add_sums(host.losses[k], result.heads[k]);
   double total = 0;
-  for (size_t i = 0; i < host.size(); ++i) {
-    total += static_cast<double>(host[i]);
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    total += static_cast<double>(host.squares[i]);
     const size_t k = i / parameters_per_head();
-    const bool finite = std::isfinite(host[i]) && std::isfinite(result.heads[k].cross_entropy);
+    const bool finite = std::isfinite(host.squares[i]) && std::isfinite(result.heads[k].cross_entropy);
     if (!finite && result.skipped_head < 0) result.skipped_head = static_cast<int>(k);
   }
   result.grad_norm = std::sqrt(total);
-  result.skipped = result.skipped_head >= 0;
+  result.skipped = host.state->scalars.skip != 0;
+  adam_steps = host.state->taken;
+}
+
+void HeadTrainer::Impl::set_adam_steps(int64_t t) {
+  StepState state;
+  state.taken = static_cast<int32_t>(t);
+  const View on_device{
+      reinterpret_cast<std::byte*>(report.state()), DType::u8, {sizeof state}, stream.device(), 0};
+  upload(&state, on_device, stream);
+  adam_steps = t;
 }
 
 HeadTrainer::HeadTrainer(const HeadTrainerOptions& options, const WeightMatrix& lm_head, DType type,
@@ -281,26 +357,29 @@ StepResult HeadTrainer::step(const StateRows& rows, int64_t s) {
   const std::vector<HeadRows> rows_of = rows_of_heads(rows, t.heads);
   StepResult result;
   result.heads.resize(static_cast<size_t>(num_heads));
+  std::vector<double> weights;
   for (size_t k = 0; k < rows_of.size(); ++k) {
-    HeadMetrics& metrics = result.heads[k];
-    const double weight = head_weight(t.options.loss, static_cast<int>(k), s, t.options.max_steps);
-    t.train_head(k, rows, rows_of[k], weight, metrics);
-    if (metrics.targets > 0) {
-      result.loss += weight * metrics.cross_entropy / static_cast<double>(metrics.targets);
-    }
+    weights.push_back(head_weight(t.options.loss, static_cast<int>(k), s, t.options.max_steps));
+    t.train_head(k, rows, rows_of[k], weights[k]);
+    result.heads[k].targets = rows_of[k].count();
+    result.heads[k].outside = rows_of[k].outside;
   }
-  t.measure_gradients(result);
+  t.measure_gradients();
   result.lr = learning_rate(t.options.lr, s, t.options.max_steps);
-  StepScalars scalars;
-  scalars.lr = static_cast<float>(result.lr);
-  scalars.grad_scale = clip_scale(result.grad_norm, static_cast<double>(t.options.optimizer.max_grad_norm));
-  scalars.step = static_cast<int32_t>(t.adam_steps + 1);
-  scalars.skip = result.skipped ? 1 : 0;
+  prepare_step(t.report.squares(), t.report.losses(), num_heads, static_cast<float>(result.lr),
+               static_cast<double>(t.options.optimizer.max_grad_norm), t.report.state(), t.stream);
+  t.report.send(t.stream);
   {
     const ProfileScope scope(t.stream, "AdamW");
-    t.optimizer->step(scalars, t.stream);
+    t.optimizer->step(&t.report.state()->scalars, t.stream);
   }
-  if (!result.skipped) ++t.adam_steps;
+  t.read_report(result);
+  for (size_t k = 0; k < rows_of.size(); ++k) {
+    const HeadMetrics& metrics = result.heads[k];
+    if (metrics.targets > 0) {
+      result.loss += weights[k] * metrics.cross_entropy / static_cast<double>(metrics.targets);
+    }
+  }
   return result;
 }
 
@@ -311,13 +390,22 @@ void HeadTrainer::evaluate(const StateRows& rows, std::vector<HeadMetrics>& sums
   sums.resize(rows_of.size());
   for (size_t k = 0; k < rows_of.size(); ++k) {
     sums[k].outside += rows_of[k].outside;
-    for (const Chunk& chunk : chunks_of(rows_of[k], t.options.chunk_rows, 0.0f, t.stream.device())) {
+    Write write = Write::overwrite;
+    for (const Chunk& on_host : chunks_of(rows_of[k], t.options.chunk_rows, 0.0f)) {
       t.stream.stop_point();
-      t.pass->forward(t.heads.heads[k], rows.hidden.view(), chunk.row.view(), chunk.label.view(), t.stream);
-      t.pass->count_hits(chunk.label.view(), t.stream);
-      add_losses(t.pass->losses(t.stream), chunk.count, sums[k]);
-      add_hits(t.pass->hits(t.stream), chunk.count, sums[k]);
+      t.chunk->set(on_host, t.stream);
+      t.pass->forward(t.heads.heads[k], rows.hidden.view(), t.chunk->row(), t.chunk->label(), t.stream);
+      t.pass->count_hits(t.chunk->label(), t.stream);
+      t.pass->add_sums(t.chunk->label(), write, t.report.losses() + k, t.stream);
+      write = Write::accumulate;
     }
+  }
+  t.report.send(t.stream);
+  const StepReport::OnHost host = t.report.receive();
+  for (size_t k = 0; k < rows_of.size(); ++k) {
+    if (rows_of[k].count() == 0) continue;
+    add_sums(host.losses[k], sums[k]);
+    sums[k].targets += rows_of[k].count();
   }
 }
 
@@ -330,7 +418,7 @@ int64_t HeadTrainer::adam_steps() const {
 }
 
 void HeadTrainer::set_adam_steps(int64_t t) {
-  impl_->adam_steps = t;
+  impl_->set_adam_steps(t);
 }
 
 std::vector<HeadTrainer::NamedState> HeadTrainer::optimizer_state() {

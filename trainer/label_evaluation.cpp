@@ -20,7 +20,8 @@ void add_chunk(const DecodeInputs& inputs, const StateRows& rows, int k, int64_t
                HeadSums& sums) {
   const int heads = inputs.heads.count();
   const int64_t count = end - begin, width = inputs.heads.outputs();
-  const ConstView index = rows.row.view().rows(begin, end);
+  const Tensor on_device = rows.row.to(inputs.stream.device());
+  const ConstView index = on_device.view().rows(begin, end);
   Tensor states(rows.hidden.type(), {count, rows.hidden.shape()[1]}, inputs.stream.device());
   gather_rows(rows.hidden.view(), index, states.view(), inputs.stream);
   Tensor logits(DType::f32, {count, width}, inputs.stream.device());

@@ -6,6 +6,8 @@
 
 #include "kernels/convert.h"
 #include "kernels/error.h"
+#include "kernels/transfer.h"
+#include "kernels/workspace.h"
 
 namespace gorgon {
 
@@ -56,16 +58,15 @@ RowTable supervised_rows(const Sequences& sequences, int num_heads) {
   return table;
 }
 
-StateRows forward_state_rows(const Backbone& backbone, const Sequences& sequences, int num_heads,
-                             int64_t micro_batch, const Stream& stream) {
+void forward_state_rows(const Backbone& backbone, const Sequences& sequences, int num_heads,
+                        int64_t micro_batch, StateRows& result, const Stream& stream) {
   require(micro_batch > 0 && num_heads > 0, "forward_state_rows", "micro_batch or num_heads");
-  RowTable table = supervised_rows(sequences, num_heads);
+  const RowTable table = supervised_rows(sequences, num_heads);
   const auto rows = static_cast<int64_t>(table.row.size());
-  if (rows == 0) return {};
+  const int64_t hidden = backbone.config().hidden_size;
+  if (result.hidden.empty()) result.hidden = Tensor(backbone.compute(), {0, hidden}, stream.device());
   // Every row reads a state of its own: state i is that of row i.
-  const Device device = stream.device();
-  StateRows result;
-  result.hidden = Tensor(backbone.compute(), {rows, backbone.config().hidden_size}, device);
+  result.hidden.resize({rows, hidden});
   auto next = table.row.begin();
   for (int64_t first = 0; first < sequences.count(); first += micro_batch) {
     const int64_t last = std::min(first + micro_batch, sequences.count());
@@ -77,19 +78,27 @@ StateRows forward_state_rows(const Backbone& backbone, const Sequences& sequence
       wanted.push_back(*next - static_cast<int32_t>(batch.begin));
     }
     if (wanted.empty()) continue;
-    const std::span tokens(sequences.tokens.data() + batch.begin,
-                           static_cast<size_t>(batch.end - batch.begin));
-    const Tensor states = backbone.forward(tokens, context_of(sequences, batch), stream);
-    const auto count = static_cast<int64_t>(wanted.size());
-    const Tensor index = Tensor::of(wanted, {count}, device);
-    gather_rows(states.view(), index.view(), result.hidden.view().rows(done, done + count), stream);
+    const auto count = static_cast<int64_t>(wanted.size()), length = batch.end - batch.begin;
+    const std::span tokens(sequences.tokens.data() + batch.begin, static_cast<size_t>(length));
+    Workspace workspace(stream);
+    const View states = workspace.take("states", backbone.compute(), {length, hidden});
+    const View index = workspace.take("rows of states", DType::i32, {count});
+    backbone.forward(tokens, context_of(sequences, batch), states, stream);
+    upload(wanted, index, stream);
+    gather_rows(states, index, result.hidden.view().rows(done, done + count), stream);
   }
   std::vector<int32_t> own(static_cast<size_t>(rows));
   std::iota(own.begin(), own.end(), 0);
-  result.row = Tensor::of(own, {rows}, device);
-  result.targets = Tensor::of(table.targets, {rows, num_heads}, device);
-  result.id = Tensor::of(table.id, {rows}, device);
-  return result;
+  result.row = Tensor::of(own, {rows});
+  result.targets = Tensor::of(table.targets, {rows, num_heads});
+  result.id = Tensor::of(table.id, {rows});
+}
+
+StateRows forward_state_rows(const Backbone& backbone, const Sequences& sequences, int num_heads,
+                             int64_t micro_batch, const Stream& stream) {
+  StateRows rows;
+  forward_state_rows(backbone, sequences, num_heads, micro_batch, rows, stream);
+  return rows;
 }
 
 }  // namespace gorgon

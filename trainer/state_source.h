@@ -19,7 +19,10 @@ RowTable supervised_rows(const Sequences& sequences, int num_heads);
 
 // Runs the backbone over the sequences, `micro_batch` sequences at a time, and keeps the states that rows
 // read. Positions count from the start of each sequence. Empty tables where nothing is supervised.
+// The second form keeps the memory of an earlier step's rows, where it is large enough.
 StateRows forward_state_rows(const Backbone& backbone, const Sequences& sequences, int num_heads,
                              int64_t micro_batch, const Stream& stream);
+void forward_state_rows(const Backbone& backbone, const Sequences& sequences, int num_heads,
+                        int64_t micro_batch, StateRows& rows, const Stream& stream);
 
 }  // namespace gorgon

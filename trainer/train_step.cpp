@@ -7,9 +7,10 @@
 namespace gorgon {
 
 StepRecord train_step(HeadTrainer& trainer, const Backbone& backbone, const Sequences& sequences,
-                      int num_heads, int64_t micro_batch, int64_t step, const Stream& stream) {
+                      int num_heads, int64_t micro_batch, int64_t step, StateRows& rows,
+                      const Stream& stream) {
   const auto start = std::chrono::steady_clock::now();
-  const StateRows rows = forward_state_rows(backbone, sequences, num_heads, micro_batch, stream);
+  forward_state_rows(backbone, sequences, num_heads, micro_batch, rows, stream);
   StepRecord record;
   record.step = step;
   record.result = trainer.step(rows, step);

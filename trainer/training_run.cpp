@@ -117,7 +117,7 @@ void TrainingRun::one_step(Progress& progress) {
   inputs_.stream.stop_point();
   const Sequences sequences = inputs_.train.gather(loader_.next());
   StepRecord record = train_step(trainer_, backbone_, sequences, config_.heads.num_heads,
-                                 config_.per_device_train_batch_size, state_.step + 1, inputs_.stream);
+                                 config_.per_device_train_batch_size, state_.step + 1, rows_, inputs_.stream);
   ++state_.step;
   state_.loader = loader_.state();
   record.epoch = epoch();

@@ -80,6 +80,7 @@ class TrainingRun {
   Loader loader_;
   int64_t steps_per_epoch_, max_steps_;
   HeadTrainer trainer_;
+  StateRows rows_;  // of the step at work
   TrainingState state_;
   int64_t saved_step_ = 0;  // of the newest checkpoint that holds all of state_
   std::optional<Reports> reports_;

@@ -9,6 +9,7 @@
 namespace gorgon::cuda {
 
 class GemmPlans;  // gemm_cuda.cpp
+class Staging;    // transfer_cuda.cpp
 
 // What Stream::native() leads to on a GPU. One host thread at a time uses it, as it does the stream.
 struct Queue {
@@ -18,6 +19,7 @@ struct Queue {
   int device;
   cudaStream_t stream;
   std::unique_ptr<GemmPlans> gemm_plans;  // made by the first product
+  std::unique_ptr<Staging> staging;       // made by the first upload
 };
 Queue& queue_of(const Stream& stream);
 

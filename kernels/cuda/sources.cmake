@@ -7,6 +7,7 @@ set(gorgon_cuda_kernels
   dequantise_kernels.cu
   embedding_kernels.cu
   gemm_kernels.cu
+  loss_sums_kernels.cu
   resblock_kernels.cu
   rms_norm_kernels.cu
   rotary_embedding_kernels.cu
@@ -17,4 +18,5 @@ set(gorgon_cuda_kernels
 set(gorgon_cuda_libraries
   device_cuda.cpp
   gemm_cuda.cpp
+  transfer_cuda.cpp
 )

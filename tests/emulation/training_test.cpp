@@ -4,10 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/emulation/device_memory.h"
 #include "tests/kernels/on_device.h"
 #include "tests/model/tiny_model.h"
 #include "trainer/head_trainer.h"
 #include "trainer/state_source.h"
+#include "trainer/train_step.h"
 
 // The whole of a training step on the GPU beside the CPU: the same model, sequences and options.
 namespace gorgon {
@@ -63,11 +65,7 @@ void append_floats(const Tensor& tensor, std::vector<float>& to) {
   }
 }
 
-Result train(const TinyModel& model, const Sequences& sequences, DType type, bool eight_bit, Device device) {
-  const Stream stream(device, 2);
-  const ModelWeights weights = moved(model.weights(), device);
-  const Backbone backbone(weights, type);
-  const StateRows rows = forward_state_rows(backbone, sequences, kHeads, 2, stream);
+HeadTrainerOptions trainer_options(bool eight_bit) {
   HeadTrainerOptions options;
   options.heads = {kHeads, 2};
   options.optimizer.eight_bit = eight_bit;
@@ -75,7 +73,15 @@ Result train(const TinyModel& model, const Sequences& sequences, DType type, boo
   options.lr_multiplier.assign(kHeads, 1.0);
   options.max_steps = kSteps;
   options.chunk_rows = 64;
-  HeadTrainer trainer(options, weights.lm_head, type, stream);
+  return options;
+}
+
+Result train(const TinyModel& model, const Sequences& sequences, DType type, bool eight_bit, Device device) {
+  const Stream stream(device, 2);
+  const ModelWeights weights = moved(model.weights(), device);
+  const Backbone backbone(weights, type);
+  const StateRows rows = forward_state_rows(backbone, sequences, kHeads, 2, stream);
+  HeadTrainer trainer(trainer_options(eight_bit), weights.lm_head, type, stream);
   Result result;
   append_floats(rows.hidden, result.states);
   for (int64_t s = 1; s <= kSteps; ++s) result.steps.push_back(trainer.step(rows, s));
@@ -141,6 +147,28 @@ TEST_P(TrainingOnGpu, GivesTheSameBitsAgain) {
   const Result second = train(model, sequences, type, eight_bit, test_device());
   EXPECT_EQ(first.states, second.states);
   EXPECT_EQ(first.weights, second.weights);
+}
+
+// A step in the steady state: the host sends tokens, positions and rows and reads one report. It neither
+// waits for anything else nor allocates.
+TEST_P(TrainingOnGpu, AStepNeitherWaitsNorAllocates) {
+  const auto& [type, eight_bit, state_bound, loss_bound] = GetParam();
+  TinyModel model(5, kVocabulary);
+  if (type == DType::bf16) model.round_to_bf16();
+  const Sequences sequences = sequences_of(model);
+  const Stream stream(test_device(), 1);
+  const ModelWeights weights = moved(model.weights(), test_device());
+  const Backbone backbone(weights, type);
+  HeadTrainer trainer(trainer_options(eight_bit), weights.lm_head, type, stream);
+  StateRows rows;
+  for (int64_t s = 1; s <= 2; ++s) train_step(trainer, backbone, sequences, kHeads, 2, s, rows, stream);
+  const emulation::HostCalls before = emulation::host_calls();
+  train_step(trainer, backbone, sequences, kHeads, 2, kSteps, rows, stream);
+  const emulation::HostCalls after = emulation::host_calls();
+  EXPECT_EQ(after.synchronisations, before.synchronisations);
+  EXPECT_EQ(after.allocations, before.allocations);
+  EXPECT_EQ(after.readbacks, before.readbacks + 1);
+  EXPECT_GT(after.uploads, before.uploads);
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, TrainingOnGpu,
