@@ -26,7 +26,8 @@ StepFactors step_factors(const ParamGroup& group, const AdamWOptions& options, c
 // Codes rise in seven decades of n equal cells each, so that the rank of |x| among the values >= 0 of its map
 // is
 //   rank(x) = floor(slope x + offset), clamped to the decade [low, high), within segment s(x) of eight,
-//   s(x) = clamp(segment_slope bits(x) + segment_offset, 0, 7), linear in the bits of x: an approximate log.
+//   s(x) = clamp(round(segment_slope bits(x) + segment_offset), 0, 7), linear in the bits of x: an
+//   approximate log.
 // Segment 0 ends between 0 and the second value, segment 1 + i belongs to decade i; the segments' ends lie
 // where the clamp below is right on either side: between the last cell of a decade and the second cell of the
 // next. Where slope x + offset is nearer than kBand to a whole number (or to 1.0's threshold) the caller

@@ -71,8 +71,8 @@ __device__ __forceinline__ uint8_t nearest_code(float x, const DeviceCodeMap& ma
   constexpr float kBand = 3e-4f;
   const float magnitude = fabsf(x);
   const auto bits = static_cast<float>(static_cast<int>(__float_as_uint(magnitude)));
-  const int segment =
-      static_cast<int>(fminf(fmaxf(fmaf(bits, f.segment_slope, f.segment_offset), 0.0f), 7.0f));
+  const float nearest = rintf(fmaf(bits, f.segment_slope, f.segment_offset));
+  const int segment = static_cast<int>(fminf(fmaxf(nearest, 0.0f), 7.0f));
   const float position = fmaf(magnitude, f.slope[segment], f.offset[segment]), floor = floorf(position);
   const float part = position - floor, to_top = position - f.top;
   const bool unsure = part < kBand || part > 1.0f - kBand || fabsf(to_top) < kBand;
