@@ -50,6 +50,11 @@ void gemm(ConstView a, ConstView b, View c, const GemmOptions& options, const St
   }
 }
 
+// A few MB at a time, while the blocks stay as they are; a GPU wants more to be busy.
+int64_t dequantised_rows(DeviceKind device) {
+  return device == DeviceKind::cuda ? 16384 : 1024;
+}
+
 void linear(ConstView x, const WeightMatrix& weight, View y, Write write, const Stream& stream) {
   const GemmOptions options{false, true, write};
   if (weight.type == x.type) {
@@ -65,8 +70,7 @@ void linear(ConstView x, const WeightMatrix& weight, View y, Write write, const 
     return;
   }
   require(y.shape.rank() == 2 && y.shape[1] == weight.rows, "linear", "columns of y");
-  // A few MB at a time, while the blocks stay as they are; a GPU wants more to be busy.
-  const int64_t most = x.device.kind == DeviceKind::cuda ? 16384 : 1024;
+  const int64_t most = dequantised_rows(x.device.kind);
   Workspace workspace(stream);
   const View part =
       workspace.take("rows of a stored weight", x.type, {std::min(most, weight.rows), weight.columns});

@@ -26,6 +26,7 @@ void gemm(ConstView a, ConstView b, View c, const GemmOptions& options, const St
 // Weights of another type, blocks among them, are turned into x's type on the way, some rows at a time; on a
 // CPU blocks are multiplied as they are (block_linear.h), in f32 always and in bf16 for few rows.
 void linear(ConstView x, const WeightMatrix& weight, View y, Write write, const Stream& stream);
+int64_t dequantised_rows(DeviceKind device);  // that are turned at a time, at most
 
 // Backends of gemm(): checked arguments, no dimension is zero.
 namespace cpu {

@@ -16,6 +16,9 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
+  // What a buffer of so many bytes takes.
+  static int64_t padded(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
   // 256-byte aligned, not initialised. `name` is what the user reads where there is no memory for it.
   View take(const char* name, DType type, Shape shape);
 
@@ -30,6 +33,7 @@ class Arena {
   int64_t peak_bytes() const { return peak_; }  // the most that was borrowed at once
 
  private:
+  static constexpr int64_t kAlignment = 256;
   struct Block {
     std::byte* data;
     int64_t bytes;

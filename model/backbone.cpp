@@ -156,6 +156,24 @@ void Backbone::forward(std::span<const int32_t> tokens, const BackboneContext& c
   final_norm(x, states, stream);
 }
 
+int64_t Backbone::workspace_bytes(const ModelConfig& c, DType compute, DType stored, int64_t n,
+                                  DeviceKind device) {
+  const int64_t q = c.num_attention_heads * c.head_dim, kv = c.num_key_value_heads * c.head_dim;
+  const int64_t hidden = c.hidden_size, wide = 2 * c.intermediate_size;
+  const auto bytes = [&](int64_t elements) { return Arena::padded(bytes_of(compute, elements)); };
+  int64_t attention = bytes(n * hidden) + bytes(n * (q + 2 * kv)) + bytes(n * q);
+  int64_t feed_forward = bytes(n * hidden) + bytes(n * wide) + bytes(n * c.intermediate_size);
+  if (stored != compute) {
+    const auto part = [&](int64_t rows, int64_t columns) {
+      return bytes(std::min(rows, dequantised_rows(device)) * columns);
+    };
+    attention += std::max(part(q + 2 * kv, hidden), part(hidden, q));
+    feed_forward += std::max(part(wide, hidden), part(hidden, c.intermediate_size));
+  }
+  const int64_t integers = device == DeviceKind::cuda ? Arena::padded(bytes_of(DType::i32, n)) : 0;
+  return Arena::padded(bytes_of(DType::f32, n * hidden)) + integers + std::max(attention, feed_forward);
+}
+
 Tensor Backbone::forward(std::span<const int32_t> tokens, const BackboneContext& context,
                          const Stream& stream) const {
   Tensor states(compute_, {static_cast<int64_t>(tokens.size()), config().hidden_size}, stream.device());

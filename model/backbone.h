@@ -45,6 +45,10 @@ class Backbone {
   void final_norm(ConstView x, View states, const Stream& stream) const;  // f32[n, H] -> compute [n, H]
   void logits(ConstView states, View out, const Stream& stream) const;    // [n, V] f32
 
+  // Working memory of forward() over n tokens, of matrices stored as `stored`.
+  static int64_t workspace_bytes(const ModelConfig& config, DType compute, DType stored, int64_t tokens,
+                                 DeviceKind device);
+
   // embed, all layers, final norm: states [n, H] of compute's type.
   void forward(std::span<const int32_t> tokens, const BackboneContext& context, View states,
                const Stream& stream) const;

@@ -21,6 +21,7 @@ namespace {
 // The command line: options write into these, the command picked calls `run`.
 struct Arguments {
   PrepareArguments prepare;
+  PlanArguments plan;
   TrainArguments train;
   EvalArguments eval;
   TreeArguments tree;
@@ -68,6 +69,17 @@ void add_prepare(CLI::App& app, Arguments& arguments) {
       ->check(CLI::PositiveNumber);
   command->add_option("--dataset", a.dataset, "file to write instead of OUTPUT_DIR/prepared/dataset.h5");
   command->callback([&arguments] { arguments.run = stoppable(prepare_command, arguments.prepare, kGoesOn); });
+}
+
+void add_plan(CLI::App& app, Arguments& arguments) {
+  PlanArguments& a = arguments.plan;
+  CLI::App* command = add_command(app, "plan", "Memory, disk and time of a run, before anything is loaded",
+                                  "Example:\n  gorgon plan configs/quickstart.yaml --set load_in_4bit=true");
+  command->add_option("CONFIG", a.config, "YAML file; configs/README.md lists its keys")->required();
+  command->add_option("--set", a.overrides, kSetHelp)->allow_extra_args(false);
+  command->callback([&arguments] {
+    arguments.run = [&arguments](Console& console) { return plan_command(arguments.plan, console); };
+  });
 }
 
 void add_train(CLI::App& app, Arguments& arguments) {
@@ -243,6 +255,7 @@ int run_command_line(int argc, const char* const* argv) {
   app.require_subcommand(1);
   app.footer("Example:\n  gorgon train configs/quickstart.yaml\nExit status: docs/errors.md");
   add_prepare(app, arguments);
+  add_plan(app, arguments);
   add_train(app, arguments);
   add_eval(app, arguments);
   add_tree(app, arguments);

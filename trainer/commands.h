@@ -25,6 +25,12 @@ struct PrepareArguments {
 };
 int prepare_command(const PrepareArguments& arguments, Console& console, const StopSignal& stop);
 
+struct PlanArguments {
+  std::filesystem::path config;
+  std::vector<std::string> overrides;
+};
+int plan_command(const PlanArguments& arguments, Console& console);
+
 struct TrainArguments {
   std::filesystem::path config;
   std::vector<std::string> overrides;

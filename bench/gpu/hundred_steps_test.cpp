@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/emulation/moved_model.h"
 #include "tests/kernels/on_device.h"
 #include "tests/model/tiny_model.h"
 #include "trainer/head_trainer.h"
@@ -13,23 +14,6 @@ namespace gorgon {
 namespace {
 
 constexpr int kHeads = 2, kSteps = 100;
-
-WeightMatrix moved(const WeightMatrix& m, Device device) {
-  return {m.type, m.rows, m.columns, std::make_shared<const Tensor>(m.storage->to(device))};
-}
-ModelWeights moved(const ModelWeights& weights, Device device) {
-  ModelWeights to;
-  to.config = weights.config;
-  to.token_embedding = moved(weights.token_embedding, device);
-  to.lm_head = moved(weights.lm_head, device);
-  to.final_norm = weights.final_norm.to(device);
-  for (const LayerWeights& l : weights.layers) {
-    to.layers.push_back({l.attention_norm.to(device), moved(l.query_key_value, device),
-                         moved(l.attention_output, device), l.feed_forward_norm.to(device),
-                         moved(l.gate_up, device), moved(l.down, device)});
-  }
-  return to;
-}
 
 Sequences sequences_of(TinyModel& model) {
   Sequences s;

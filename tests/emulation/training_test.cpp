@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/emulation/device_memory.h"
+#include "tests/emulation/moved_model.h"
 #include "tests/kernels/on_device.h"
 #include "tests/model/tiny_model.h"
 #include "trainer/head_trainer.h"
@@ -17,24 +18,6 @@ namespace {
 
 constexpr int kHeads = 2, kSteps = 3;
 constexpr int64_t kVocabulary = 150;  // times 32: enough for eight-bit states
-
-WeightMatrix moved(const WeightMatrix& matrix, Device device) {
-  return {matrix.type, matrix.rows, matrix.columns,
-          std::make_shared<const Tensor>(matrix.storage->to(device))};
-}
-ModelWeights moved(const ModelWeights& weights, Device device) {
-  ModelWeights to;
-  to.config = weights.config;
-  to.token_embedding = moved(weights.token_embedding, device);
-  to.lm_head = moved(weights.lm_head, device);
-  to.final_norm = weights.final_norm.to(device);
-  for (const LayerWeights& l : weights.layers) {
-    to.layers.push_back({l.attention_norm.to(device), moved(l.query_key_value, device),
-                         moved(l.attention_output, device), l.feed_forward_norm.to(device),
-                         moved(l.gate_up, device), moved(l.down, device)});
-  }
-  return to;
-}
 
 Sequences sequences_of(TinyModel& model) {
   Sequences s;

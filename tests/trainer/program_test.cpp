@@ -47,7 +47,7 @@ TEST(Program, EveryHelpEndsWithAnExampleThatWorks) {
       {"exports/quickstart", (folder.path() / "export").string()},
       {"output_dir=runs/lr2e-3", "output_dir=" + (folder.path() / "run").string()}};
   for (const std::string command :
-       {"", "prepare", "train", "eval", "tree", "distill", "export", "generate", "keys"}) {
+       {"", "prepare", "plan", "train", "eval", "tree", "distill", "export", "generate", "keys"}) {
     std::vector<std::string> arguments{"--help"};
     if (!command.empty()) arguments.insert(arguments.begin(), command);
     const ProgramResult help = run_program(arguments);

@@ -1,0 +1,133 @@
+#include "trainer/memory_plan.h"
+
+#include <algorithm>
+
+#include "kernels/quantise.h"
+#include "model/backbone.h"
+#include "model/head_pass.h"
+#include "optim/adamw.h"
+#include "optim/gradient_clipping.h"
+
+namespace gorgon {
+
+namespace {
+
+// Elements of each trained tensor of one head.
+std::vector<int64_t> trained_tensors(const RunConfig& config, const ModelConfig& model) {
+  const int64_t hidden = model.hidden_size;
+  std::vector<int64_t> elements;
+  for (int l = 0; l < config.heads.num_layers; ++l) {
+    elements.push_back(hidden * hidden);
+    elements.push_back(hidden);
+  }
+  elements.push_back(model.vocab_size * hidden);
+  return elements;
+}
+
+int64_t sum_of_heads(const RunConfig& config, const ModelConfig& model,
+                     int64_t (*bytes)(const RunConfig&, int64_t)) {
+  int64_t sum = 0;
+  for (const int64_t elements : trained_tensors(config, model)) sum += bytes(config, elements);
+  return sum * config.heads.num_heads;
+}
+
+int64_t weight_bytes(const RunConfig& config, int64_t elements) {
+  return bytes_of(config.compute(), elements);
+}
+int64_t state_bytes(const RunConfig& config, int64_t elements) {
+  const int64_t blocks = (elements + kStateBlock - 1) / kStateBlock;
+  const bool eight_bit = config.optimizer.eight_bit && elements >= kMinEightBitElements;
+  const bool master = config.optimizer.f32_master_weights && config.bf16;
+  return (eight_bit ? 2 * elements + 8 * blocks : 8 * elements) + (master ? 4 * elements : 0);
+}
+
+// Elements of a layer's matrices.
+int64_t layer_elements(const ModelConfig& m) {
+  const int64_t q = m.num_attention_heads * m.head_dim, kv = m.num_key_value_heads * m.head_dim;
+  return (q + 2 * kv) * m.hidden_size + m.hidden_size * q + 3 * m.hidden_size * m.intermediate_size;
+}
+
+int64_t backbone_bytes(const RunConfig& config, const ModelConfig& m) {
+  const DType stored =
+      config.quantisation() == Quantisation::none ? config.compute() : stored_type(config.quantisation());
+  const int64_t norms = (2 * m.num_hidden_layers + 1) * m.hidden_size;
+  const int64_t tables = (m.tie_word_embeddings ? 1 : 2) * m.vocab_size * m.hidden_size;
+  const int64_t rotary = m.max_position_embeddings * m.head_dim;
+  return m.num_hidden_layers * bytes_of(stored, layer_elements(m)) + bytes_of(config.compute(), tables) +
+         bytes_of(DType::f32, norms + rotary);
+}
+
+// f32 sums of the head at work, where its gradients are bf16.
+int64_t gradient_sum_bytes(const RunConfig& config, const ModelConfig& m, bool several_chunks) {
+  if (!config.bf16) return 0;
+  const int64_t hidden = m.hidden_size;
+  const int64_t last = several_chunks ? m.vocab_size * hidden : 0;
+  return bytes_of(DType::f32, config.heads.num_layers * (hidden * hidden + hidden) + last);
+}
+
+int64_t rows_per_step(const RunConfig& config) {
+  return config.global_batch() * config.max_seq_length;
+}
+
+}  // namespace
+
+int64_t MemoryPlan::total() const {
+  int64_t sum = 0;
+  for (const PlannedBuffer& buffer : buffers) sum += buffer.bytes;
+  return sum;
+}
+
+MemoryPlan plan_memory(const RunConfig& config, const ModelConfig& model, DeviceKind device,
+                       int64_t micro_batch) {
+  const DType type = config.compute();
+  const int64_t rows = rows_per_step(config), chunk_rows = HeadTrainerOptions{}.chunk_rows;
+  const int64_t tokens = std::min(micro_batch, config.global_batch()) * config.max_seq_length;
+  const HeadPassShape pass{chunk_rows, model.hidden_size, model.vocab_size, config.heads.num_layers, type};
+  const DType stored =
+      config.quantisation() == Quantisation::none ? type : stored_type(config.quantisation());
+  const std::vector<int64_t> trained = trained_tensors(config, model);
+  const int64_t largest = *std::max_element(trained.begin(), trained.end());
+  MemoryPlan plan;
+  plan.buffers = {
+      {"backbone", backbone_bytes(config, model)},
+      {"heads", sum_of_heads(config, model, weight_bytes)},
+      {"gradients", sum_of_heads(config, model, weight_bytes)},
+      {"gradient sums of the head at work", gradient_sum_bytes(config, model, rows > chunk_rows)},
+      {"optimizer states", sum_of_heads(config, model, state_bytes)},
+      {"states of the step's rows", bytes_of(type, rows * model.hidden_size)},
+      {"a chunk of rows of a head, logits included", HeadPass::workspace_bytes(pass) + 12 * chunk_rows},
+      {"working memory of the backbone", Backbone::workspace_bytes(model, type, stored, tokens, device) +
+                                             bytes_of(type, tokens * model.hidden_size) +
+                                             bytes_of(DType::i32, tokens)},
+      {"pieces of the gradient norm", (largest + kNormPiece - 1) / kNormPiece * 8},
+  };
+  if (device == DeviceKind::cuda) plan.buffers.push_back({"working memory of cuBLASLt", int64_t{32} << 20});
+  std::stable_sort(plan.buffers.begin(), plan.buffers.end(),
+                   [](const PlannedBuffer& a, const PlannedBuffer& b) { return a.bytes > b.bytes; });
+  return plan;
+}
+
+DiskPlan plan_disk(const RunConfig& config, const ModelConfig& model) {
+  const int64_t heads = sum_of_heads(config, model, weight_bytes);
+  const int64_t checkpoint = heads + sum_of_heads(config, model, state_bytes);
+  const bool saves = config.save_strategy != Strategy::no;
+  // The limit, the best one beside it, the one being written; and the finished heads.
+  return {checkpoint, (saves ? (config.save_total_limit + 2) * checkpoint : 0) + heads};
+}
+
+WorkPlan plan_work(const RunConfig& config, const ModelConfig& m) {
+  const auto multiply = [](int64_t elements) { return 2.0 * static_cast<double>(elements); };
+  // Half of the sequence is seen on average: q k^T and the mix of the values.
+  const int64_t seen = std::min(m.sliding_window.value_or(config.max_seq_length), config.max_seq_length) / 2;
+  const int64_t attention = 2 * seen * m.num_attention_heads * m.head_dim;
+  WorkPlan work;
+  work.backbone_flop_per_token =
+      static_cast<double>(m.num_hidden_layers) * (multiply(layer_elements(m)) + multiply(attention));
+  // The first ResBlock's input needs no gradient: two products instead of three.
+  const int64_t blocks = (3 * config.heads.num_layers - 1) * m.hidden_size * m.hidden_size;
+  work.heads_flop_per_row =
+      config.heads.num_heads * (multiply(blocks) + 3 * multiply(m.vocab_size * m.hidden_size));
+  return work;
+}
+
+}  // namespace gorgon

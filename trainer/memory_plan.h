@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/device.h"
+#include "model/model_config.h"
+#include "trainer/run_config.h"
+
+namespace gorgon {
+
+// What a training run will hold at once on its device, counted from shapes before anything is loaded: the
+// same sums the parts allocate by. Not in it: the libraries' own memory, the page cache, the text.
+struct PlannedBuffer {
+  std::string name;
+  int64_t bytes;
+};
+struct MemoryPlan {
+  std::vector<PlannedBuffer> buffers;  // largest first
+  int64_t total() const;
+};
+// micro_batch: sequences that the backbone takes at a time.
+MemoryPlan plan_memory(const RunConfig& config, const ModelConfig& model, DeviceKind device,
+                       int64_t micro_batch);
+
+// Bytes on disk: a checkpoint, and all that the run directory keeps of them at once, the one being written
+// included.
+struct DiskPlan {
+  int64_t checkpoint, most;
+};
+DiskPlan plan_disk(const RunConfig& config, const ModelConfig& model);
+
+// Operations that training cannot do without: one token through the backbone, one row through all heads
+// (forward, and gradients of the weights and of the features).
+struct WorkPlan {
+  double backbone_flop_per_token, heads_flop_per_row;
+};
+WorkPlan plan_work(const RunConfig& config, const ModelConfig& model);
+
+}  // namespace gorgon
