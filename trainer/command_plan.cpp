@@ -7,6 +7,7 @@
 #include "kernels/convert.h"
 #include "kernels/error.h"
 #include "kernels/gemm.h"
+#include "model/model_weights.h"
 #include "trainer/commands.h"
 #include "trainer/memory_plan.h"
 
@@ -98,9 +99,9 @@ std::string advice(const RunConfig& config, const ModelConfig& model, Device dev
   if (!config.load_in_4bit && fits(smaller, model, device, 1, free)) {
     return "set load_in_4bit: true and per_device_train_batch_size: 1";
   }
-  smaller.heads.num_heads = 3;
-  if (config.heads.num_heads > 3 && fits(smaller, model, device, 1, free)) {
-    return "set load_in_4bit: true, per_device_train_batch_size: 1 and medusa_num_heads: 3";
+  smaller.heads.linear = HeadLinear::lowrank;
+  if (config.heads.linear == HeadLinear::own && fits(smaller, model, device, 1, free)) {
+    return "set load_in_4bit: true, medusa_head_linear: lowrank and per_device_train_batch_size: 1";
   }
   return "nothing that fits here; take a smaller model or a larger device";
 }

@@ -12,6 +12,12 @@ namespace gorgon {
 
 namespace {
 
+// Tokens that heads know: those of the data are not counted yet, all of them at most.
+int64_t outputs(const RunConfig& config, const ModelConfig& model) {
+  const int64_t wanted = config.heads.vocabulary;
+  return wanted > 0 ? std::min(wanted, model.vocab_size) : model.vocab_size;
+}
+
 // Elements of each trained tensor of one head.
 std::vector<int64_t> trained_tensors(const RunConfig& config, const ModelConfig& model) {
   const int64_t hidden = model.hidden_size;
@@ -20,7 +26,12 @@ std::vector<int64_t> trained_tensors(const RunConfig& config, const ModelConfig&
     elements.push_back(hidden * hidden);
     elements.push_back(hidden);
   }
-  elements.push_back(model.vocab_size * hidden);
+  const int64_t tokens = outputs(config, model);
+  if (config.heads.linear == HeadLinear::own) elements.push_back(tokens * hidden);
+  if (config.heads.linear == HeadLinear::lowrank) {
+    elements.push_back(config.heads.rank * hidden);
+    elements.push_back(tokens * config.heads.rank);
+  }
   return elements;
 }
 
@@ -61,8 +72,10 @@ int64_t backbone_bytes(const RunConfig& config, const ModelConfig& m) {
 int64_t gradient_sum_bytes(const RunConfig& config, const ModelConfig& m, bool several_chunks) {
   if (!config.bf16) return 0;
   const int64_t hidden = m.hidden_size;
-  const int64_t last = several_chunks ? m.vocab_size * hidden : 0;
-  return bytes_of(DType::f32, config.heads.num_layers * (hidden * hidden + hidden) + last);
+  const int64_t blocks = config.heads.num_layers * (hidden * hidden + hidden);
+  int64_t all = 0;
+  for (const int64_t elements : trained_tensors(config, m)) all += elements;
+  return bytes_of(DType::f32, several_chunks ? all : blocks);
 }
 
 int64_t rows_per_step(const RunConfig& config) {
@@ -82,7 +95,10 @@ MemoryPlan plan_memory(const RunConfig& config, const ModelConfig& model, Device
   const DType type = config.compute();
   const int64_t rows = rows_per_step(config), chunk_rows = HeadTrainerOptions{}.chunk_rows;
   const int64_t tokens = std::min(micro_batch, config.global_batch()) * config.max_seq_length;
-  const HeadPassShape pass{chunk_rows, model.hidden_size, model.vocab_size, config.heads.num_layers, type};
+  const int64_t rank = config.heads.linear == HeadLinear::lowrank ? config.heads.rank : 0;
+  const HeadPassShape pass{
+      chunk_rows, model.hidden_size, outputs(config, model), config.heads.num_layers, type, rank};
+  const bool own_rows = config.heads.linear != HeadLinear::own && outputs(config, model) < model.vocab_size;
   const DType stored =
       config.quantisation() == Quantisation::none ? type : stored_type(config.quantisation());
   const std::vector<int64_t> trained = trained_tensors(config, model);
@@ -91,6 +107,7 @@ MemoryPlan plan_memory(const RunConfig& config, const ModelConfig& model, Device
   plan.buffers = {
       {"backbone", backbone_bytes(config, model)},
       {"heads", sum_of_heads(config, model, weight_bytes)},
+      {"frozen rows of lm_head", own_rows ? bytes_of(type, outputs(config, model) * model.hidden_size) : 0},
       {"gradients", sum_of_heads(config, model, weight_bytes)},
       {"gradient sums of the head at work", gradient_sum_bytes(config, model, rows > chunk_rows)},
       {"optimizer states", sum_of_heads(config, model, state_bytes)},
@@ -102,6 +119,7 @@ MemoryPlan plan_memory(const RunConfig& config, const ModelConfig& model, Device
       {"pieces of the gradient norm", (largest + kNormPiece - 1) / kNormPiece * 8},
   };
   if (device == DeviceKind::cuda) plan.buffers.push_back({"working memory of cuBLASLt", int64_t{32} << 20});
+  std::erase_if(plan.buffers, [](const PlannedBuffer& buffer) { return buffer.bytes == 0; });
   std::stable_sort(plan.buffers.begin(), plan.buffers.end(),
                    [](const PlannedBuffer& a, const PlannedBuffer& b) { return a.bytes > b.bytes; });
   return plan;
@@ -125,8 +143,10 @@ WorkPlan plan_work(const RunConfig& config, const ModelConfig& m) {
       static_cast<double>(m.num_hidden_layers) * (multiply(layer_elements(m)) + multiply(attention));
   // The first ResBlock's input needs no gradient: two products instead of three.
   const int64_t blocks = (3 * config.heads.num_layers - 1) * m.hidden_size * m.hidden_size;
+  // A frozen Linear needs no gradient of its weights.
+  const int products = config.heads.linear == HeadLinear::own ? 3 : 2;
   work.heads_flop_per_row =
-      config.heads.num_heads * (multiply(blocks) + 3 * multiply(m.vocab_size * m.hidden_size));
+      config.heads.num_heads * (multiply(blocks) + products * multiply(outputs(config, m) * m.hidden_size));
   return work;
 }
 

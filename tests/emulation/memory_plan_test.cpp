@@ -16,7 +16,7 @@ constexpr int64_t kLength = 48, kSequences = 3, kVocabulary = 150;
 
 RunConfig config_of(bool bf16) {
   RunConfig config;
-  config.heads = {kHeads, 1};
+  config.heads.num_heads = kHeads;
   config.max_seq_length = kLength;
   config.per_device_train_batch_size = 1;
   config.gradient_accumulation_steps = kSequences;
