@@ -87,8 +87,8 @@ Tensor Tensor::zeros(DType type, Shape shape, Device device, const Purpose& purp
   return tensor;
 }
 
-Tensor Tensor::to(Device device) const {
-  Tensor copy(type_, shape_, device);
+Tensor Tensor::to(Device device, const Purpose& purpose) const {
+  Tensor copy(type_, shape_, device, purpose);
   copy_bytes(device, copy.data_, device_, data_, bytes());
   return copy;
 }

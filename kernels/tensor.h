@@ -102,7 +102,7 @@ class Tensor {
 
   View view() { return {data(), type_, shape_, device_, 0}; }
   ConstView view() const { return BasicView<const std::byte>{data(), type_, shape_, device_, 0}; }
-  Tensor to(Device device) const;  // a copy
+  Tensor to(Device device, const Purpose& purpose = {}) const;  // a copy
   // Another shape, contents undefined; memory that is large enough stays.
   void resize(Shape shape);
 

@@ -68,6 +68,9 @@ void convert_rows(const Part& part, int64_t columns, int64_t begin, int64_t end,
 // What was asked for is there after run(). One layer at a time keeps the file's pages warm and, for a GPU,
 // only one layer in host memory.
 class Importer {
+  static constexpr Purpose kWeights{"a matrix of the frozen model",
+                                    "set load_in_4bit: true, or take a smaller model"};
+
  public:
   Importer(const ModelFiles& files, DType compute, WeightStorage storage, Quantisation quantise,
            const Stream& stream)
@@ -137,7 +140,7 @@ class Importer {
   }
   void move(WeightMatrix& matrix) const {
     if (stream_.device() == Device{}) return;
-    matrix.storage = std::make_shared<const Tensor>(matrix.storage->to(stream_.device()));
+    matrix.storage = std::make_shared<const Tensor>(matrix.storage->to(stream_.device(), kWeights));
   }
 
   // Sums the tensors that were not asked for and joins all sums.
