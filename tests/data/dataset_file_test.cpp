@@ -58,17 +58,6 @@ void add_offsets(hid_t file, std::vector<int64_t> values) {
   H5Sclose(space);
 }
 
-// What no case replaces: four tokens of id 0, one sequence.
-void add_rest(hid_t file, std::initializer_list<const char*> names) {
-  for (const char* name : names) {
-    if (std::string(name) == "offsets") {
-      add_offsets(file, {0, 4});
-    } else {
-      add_array(file, name, H5T_STD_I32LE, {4});
-    }
-  }
-}
-
 void make_file(const std::filesystem::path& path, const Maker& maker) {
   const hid_t creation = H5Pcreate(H5P_FILE_CREATE);
   H5Pset_userblock(creation, 512);
@@ -85,129 +74,107 @@ void make_file(const std::filesystem::path& path, const Maker& maker) {
   write_atomically(path, block + contents);
 }
 
+// A file whose array `replaced` is another thing ("": all four are as they should be).
 struct HostileCase {
   const char* name;
+  const char* replaced;
   Maker maker;
   const char* says;
 };
 
-std::vector<HostileCase> hostile_cases() {
-  const auto with = [](hid_t file, const char* name, hid_t type, std::vector<hsize_t> extent) {
-    add_array(file, name, type, std::move(extent));
+void make_hostile_file(const std::filesystem::path& path, const HostileCase& c) {
+  make_file(path, [&](hid_t file) {
+    c.maker(file);
+    for (const char* name : {"tokens", "labels", "segments"}) {
+      if (std::string(name) != c.replaced) add_array(file, name, H5T_STD_I32LE, {4});
+    }
+    if (std::string("offsets") != c.replaced) add_offsets(file, {0, 4});
+  });
+}
+
+HostileCase other_array(const char* name, const char* replaced, hid_t type, std::vector<hsize_t> extent,
+                        const char* says) {
+  return {name, replaced, [=](hid_t f) { add_array(f, replaced, type, extent); }, says};
+}
+
+HostileCase other_offsets(const char* name, std::vector<int64_t> values) {
+  return {name, "offsets", [=](hid_t f) { add_offsets(f, values); },
+          "/offsets: expected ascending from 0 to 4"};
+}
+
+std::vector<HostileCase> other_arrays() {
+  return {
+      other_array("f32 tokens", "tokens", H5T_IEEE_F32LE, {4}, "/tokens: expected i32"),
+      other_array("i64 labels", "labels", H5T_STD_I64LE, {4}, "/labels: expected i32"),
+      other_array("big-endian segments", "segments", H5T_STD_I32BE, {4}, "/segments: expected i32"),
+      other_array("i32 offsets", "offsets", H5T_STD_I32LE, {2}, "/offsets: expected i64"),
+      other_array("rank 2", "tokens", H5T_STD_I32LE, {2, 2}, "expected rank 1, found rank 2"),
+      other_array("other lengths", "labels", H5T_STD_I32LE, {3},
+                  "expected 4 values as in /tokens, found 3 and 4"),
+      other_offsets("descending offsets", {0, 3, 2, 4}),
+      other_offsets("offsets past the end", {0, 400}),
+  };
+}
+
+// What is under the name of /tokens, but not an array with its values in this file.
+std::vector<HostileCase> no_array_here() {
+  return {
+      {"nothing", "tokens", [](hid_t) {}, "/tokens: expected a data set, found none"},
+      {"a group", "tokens",
+       [](hid_t f) { H5Gclose(H5Gcreate2(f, "tokens", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT)); },
+       "/tokens: expected a data set, found another object"},
+      {"external link", "tokens",
+       [](hid_t f) { H5Lcreate_external("/etc/passwd", "/tokens", f, "tokens", H5P_DEFAULT, H5P_DEFAULT); },
+       "/tokens: expected a data set in this file, found a soft or external link"},
+      {"soft link", "tokens",
+       [](hid_t f) { H5Lcreate_soft("/labels", f, "tokens", H5P_DEFAULT, H5P_DEFAULT); },
+       "found a soft or external link"},
+  };
+}
+
+// Arrays that are made with properties of their own.
+std::vector<HostileCase> other_storage() {
+  const auto tokens = [](hid_t file, hsize_t count, const std::function<void(hid_t creation)>& set) {
+    const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
+    set(creation);
+    add_array(file, "tokens", H5T_STD_I32LE, {count}, creation);
+    H5Pclose(creation);
+  };
+  const auto in_chunks = [](hid_t creation) {
+    const hsize_t chunk[1] = {4};
+    H5Pset_chunk(creation, 1, chunk);
   };
   return {
-      {"nothing", [](hid_t) {}, "/tokens: expected a data set, found none"},
-      {"f32 tokens",
+      {"external storage", "tokens",
        [=](hid_t f) {
-         with(f, "tokens", H5T_IEEE_F32LE, {4});
-         add_rest(f, {"labels", "segments", "offsets"});
-       },
-       "/tokens: expected i32"},
-      {"i64 labels",
-       [=](hid_t f) {
-         with(f, "labels", H5T_STD_I64LE, {4});
-         add_rest(f, {"tokens", "segments", "offsets"});
-       },
-       "/labels: expected i32"},
-      {"big-endian segments",
-       [=](hid_t f) {
-         with(f, "segments", H5T_STD_I32BE, {4});
-         add_rest(f, {"tokens", "labels", "offsets"});
-       },
-       "/segments: expected i32"},
-      {"i32 offsets",
-       [=](hid_t f) {
-         with(f, "offsets", H5T_STD_I32LE, {2});
-         add_rest(f, {"tokens", "labels", "segments"});
-       },
-       "/offsets: expected i64"},
-      {"rank 2",
-       [=](hid_t f) {
-         with(f, "tokens", H5T_STD_I32LE, {2, 2});
-         add_rest(f, {"labels", "segments", "offsets"});
-       },
-       "expected rank 1, found rank 2"},
-      {"other lengths",
-       [=](hid_t f) {
-         with(f, "labels", H5T_STD_I32LE, {3});
-         add_rest(f, {"tokens", "segments", "offsets"});
-       },
-       "expected 4 values as in /tokens, found 3 and 4"},
-      {"a group",
-       [](hid_t f) {
-         H5Gclose(H5Gcreate2(f, "tokens", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
-         add_rest(f, {"labels", "segments", "offsets"});
-       },
-       "/tokens: expected a data set, found another object"},
-      {"external link",
-       [](hid_t f) {
-         H5Lcreate_external("/etc/passwd", "/tokens", f, "tokens", H5P_DEFAULT, H5P_DEFAULT);
-         add_rest(f, {"labels", "segments", "offsets"});
-       },
-       "/tokens: expected a data set in this file, found a soft or external link"},
-      {"soft link",
-       [](hid_t f) {
-         add_rest(f, {"labels", "segments", "offsets"});
-         H5Lcreate_soft("/labels", f, "tokens", H5P_DEFAULT, H5P_DEFAULT);
-       },
-       "found a soft or external link"},
-      {"external storage",
-       [](hid_t f) {
-         const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
-         H5Pset_external(creation, "/etc/passwd", 0, 4000);
-         add_array(f, "tokens", H5T_STD_I32LE, {1000}, creation);
-         add_rest(f, {"labels", "segments", "offsets"});
+         tokens(f, 1000, [](hid_t creation) { H5Pset_external(creation, "/etc/passwd", 0, 4000); });
        },
        "expected values in this file"},
-      {"filter",
-       [](hid_t f) {
-         const hsize_t chunk[1] = {4};
-         const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
-         H5Pset_chunk(creation, 1, chunk);
-         H5Pset_shuffle(creation);
-         add_array(f, "tokens", H5T_STD_I32LE, {4}, creation);
-         add_rest(f, {"labels", "segments", "offsets"});
-       },
+      {"filter", "tokens",
+       [=](hid_t f) { tokens(f, 4, [=](hid_t creation) { in_chunks(creation), H5Pset_shuffle(creation); }); },
        "/tokens: expected no filters"},
-      {"values that are not there",
-       [](hid_t f) {
-         const hsize_t chunk[1] = {4};
-         const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
-         H5Pset_chunk(creation, 1, chunk);
-         add_array(f, "tokens", H5T_STD_I32LE, {hsize_t{1} << 60}, creation);
-         add_rest(f, {"labels", "segments", "offsets"});
-       },
+      {"values that are not there", "tokens", [=](hid_t f) { tokens(f, hsize_t{1} << 60, in_chunks); },
        "1152921504606846976 values"},
-      {"descending offsets",
-       [](hid_t f) {
-         add_rest(f, {"tokens", "labels", "segments"});
-         add_offsets(f, {0, 3, 2, 4});
-       },
-       "/offsets: expected ascending from 0 to 4"},
-      {"offsets past the end",
-       [](hid_t f) {
-         add_rest(f, {"tokens", "labels", "segments"});
-         add_offsets(f, {0, 400});
-       },
-       "/offsets: expected ascending from 0 to 4"},
-      {"number as attribute",
-       [](hid_t f) {
-         add_rest(f, {"tokens", "labels", "segments", "offsets"});
-         const hid_t space = H5Screate(H5S_SCALAR);
-         H5Aclose(H5Acreate2(f, "n", H5T_STD_I32LE, space, H5P_DEFAULT, H5P_DEFAULT));
-         H5Sclose(space);
-       },
-       "attribute 'n': expected a string of fixed length"},
-      {"string of any length as attribute",
-       [](hid_t f) {
-         add_rest(f, {"tokens", "labels", "segments", "offsets"});
-         const hid_t space = H5Screate(H5S_SCALAR), type = H5Tcopy(H5T_C_S1);
+  };
+}
+
+std::vector<HostileCase> other_attributes() {
+  const auto attribute = [](hid_t file, hid_t type) {
+    const hid_t space = H5Screate(H5S_SCALAR);
+    H5Aclose(H5Acreate2(file, "n", type, space, H5P_DEFAULT, H5P_DEFAULT));
+    H5Sclose(space);
+  };
+  const char* const says = "attribute 'n': expected a string of fixed length";
+  return {
+      {"number as attribute", "", [=](hid_t f) { attribute(f, H5T_STD_I32LE); }, says},
+      {"string of any length as attribute", "",
+       [=](hid_t f) {
+         const hid_t type = H5Tcopy(H5T_C_S1);
          H5Tset_size(type, H5T_VARIABLE);
-         H5Aclose(H5Acreate2(f, "n", type, space, H5P_DEFAULT, H5P_DEFAULT));
+         attribute(f, type);
          H5Tclose(type);
-         H5Sclose(space);
        },
-       "attribute 'n': expected a string of fixed length"},
+       says},
   };
 }
 
@@ -279,12 +246,14 @@ TEST(DatasetFile, RefusesWhatIsNoDataSet) {
 TEST(DatasetFile, RefusesHostileContentsUnderARightChecksum) {
   const TemporaryDirectory folder;
   const auto path = folder.path() / "hostile.h5";
-  make_file(path, [](hid_t f) { add_rest(f, {"tokens", "labels", "segments", "offsets"}); });
+  make_hostile_file(path, {"none", "", [](hid_t) {}, ""});
   EXPECT_EQ(read_dataset(path).tokens, (std::vector<int32_t>{0, 0, 0, 0}));  // the frame of all cases is good
-  for (const HostileCase& c : hostile_cases()) {
-    SCOPED_TRACE(c.name);
-    make_file(path, c.maker);
-    EXPECT_THAT(error_of_reading(path), HasSubstr(c.says));
+  for (const auto& cases : {other_arrays(), no_array_here(), other_storage(), other_attributes()}) {
+    for (const HostileCase& c : cases) {
+      SCOPED_TRACE(c.name);
+      make_hostile_file(path, c);
+      EXPECT_THAT(error_of_reading(path), HasSubstr(c.says));
+    }
   }
 }
 
