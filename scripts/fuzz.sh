@@ -10,7 +10,7 @@ targets=("${@:2}")
 build=${BUILD:-build-fuzz}
 if [ ${#targets[@]} -eq 0 ]; then mapfile -t targets < <(ls tests/fuzz/regress); fi
 
-cmake -S . -B "$build" -G Ninja -DGORGON_FUZZ=ON -DGORGON_CUDA=OFF -DGORGON_TESTS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+cmake -S . -B "$build" -G Ninja -DGORGON_FUZZ=ON -DGORGON_CUDA=OFF -DGORGON_TESTS=ON -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS=-O1 \
   -DCMAKE_CXX_COMPILER=clang++-16 -DCMAKE_C_COMPILER=clang-16 >/dev/null
 cmake --build "$build" --target "${targets[@]/#/fuzz_}" -- -j "${JOBS:-$(nproc)}"
 mkdir -p "$build/crashes"
