@@ -17,7 +17,7 @@ test: install-test model
 
 build: install
 	cmake -S . -B $(BUILD) -G Ninja
-	cmake --build $(BUILD)
+	cmake --build $(BUILD) --target gorgon text_to_sql_generator
 
 install:
 	scripts/install.sh
