@@ -10,7 +10,6 @@
 #include "model/model_weights.h"
 #include "trainer/head_trainer.h"
 #include "trainer/state_source.h"
-#include "trainer/train_step.h"
 
 namespace gorgon::bench {
 namespace {
@@ -61,8 +60,11 @@ void training_step(benchmark::State& state, DType type) {
   HeadTrainer trainer(options, weights->lm_head, type, stream);
   const Sequences sequences = random_sequences(weights->config.vocab_size, state.range(0));
   int64_t step = 0;
-  train_step(trainer, backbone, sequences, kHeads, kBatch, ++step, stream);  // allocates
-  for (auto _ : state) train_step(trainer, backbone, sequences, kHeads, kBatch, ++step, stream);
+  const auto train = [&] {
+    trainer.step(forward_state_rows(backbone, sequences, kHeads, kBatch, stream), ++step);
+  };
+  train();  // allocates
+  for (auto _ : state) train();
   tokens_per_second(state);
 }
 

@@ -24,12 +24,24 @@ int64_t below(int64_t count, uint64_t key, uint64_t counter, uint64_t epoch) {
 
 }  // namespace
 
+std::vector<int64_t> shuffled_order(int64_t count, bool shuffle, uint64_t key, int64_t epoch) {
+  std::vector<int64_t> order(static_cast<size_t>(count));
+  std::iota(order.begin(), order.end(), int64_t{0});
+  if (!shuffle) return order;
+  for (size_t i = order.size(); i-- > 1;) {
+    std::swap(
+        order[i],
+        order[static_cast<size_t>(below(static_cast<int64_t>(i) + 1, key, i, static_cast<uint64_t>(epoch)))]);
+  }
+  return order;
+}
+
 Loader::Loader(const Dataset& dataset, int64_t global_batch, bool shuffle, uint64_t key)
     : dataset_(dataset), global_batch_(global_batch), shuffle_(shuffle) {
   require(dataset.sequences() > 0, "Loader", "a data set without sequences");
   require(global_batch > 0, "Loader", "a global batch below 1");
   state_.key = key;
-  permute();
+  order_ = shuffled_order(dataset_.sequences(), shuffle_, state_.key, state_.epoch);
 }
 
 int64_t Loader::batches_per_epoch() const {
@@ -44,7 +56,7 @@ std::vector<int64_t> Loader::next() {
   if (state_.cursor == dataset_.sequences()) {
     ++state_.epoch;
     state_.cursor = 0;
-    permute();
+    order_ = shuffled_order(dataset_.sequences(), shuffle_, state_.key, state_.epoch);
   }
   return batch;
 }
@@ -63,18 +75,7 @@ void Loader::restore(const LoaderState& state) {
           .remedy = "the checkpoint belongs to another data set"});
   }
   state_ = state;
-  permute();
-}
-
-void Loader::permute() {
-  order_.resize(static_cast<size_t>(dataset_.sequences()));
-  std::iota(order_.begin(), order_.end(), int64_t{0});
-  if (!shuffle_) return;
-  const auto epoch = static_cast<uint64_t>(state_.epoch);
-  for (size_t i = order_.size() - 1; i > 0; --i) {
-    std::swap(order_[i],
-              order_[static_cast<size_t>(below(static_cast<int64_t>(i) + 1, state_.key, i, epoch))]);
-  }
+  order_ = shuffled_order(dataset_.sequences(), shuffle_, state_.key, state_.epoch);
 }
 
 }  // namespace gorgon

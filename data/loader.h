@@ -8,6 +8,10 @@
 
 namespace gorgon {
 
+// 0 .. count - 1 in an order that is a function of (key, epoch) alone: a Fisher-Yates permutation driven by
+// Philox (counter: index, epoch); in order without shuffle.
+std::vector<int64_t> shuffled_order(int64_t count, bool shuffle, uint64_t key, int64_t epoch);
+
 // Where a loader stands: enough to go on with the same sequences in the same order. Handing out the last
 // batch of an epoch begins the next one: cursor is always below the number of sequences.
 struct LoaderState {
@@ -16,8 +20,7 @@ struct LoaderState {
   uint64_t key = 0;    // of the shuffle
 };
 
-// Hands out sequences in an order that is a function of (key, epoch) alone: a Fisher-Yates permutation driven
-// by Philox (counter: index, epoch), or file order when shuffle is off. An epoch has ceil(sequences /
+// Hands out sequences in shuffled_order, or file order when shuffle is off. An epoch has ceil(sequences /
 // global_batch) batches, the last one short; next() goes on into the next epoch.
 class Loader {
  public:
@@ -32,7 +35,6 @@ class Loader {
   void restore(const LoaderState& state);
 
  private:
-  void permute();
   const Dataset& dataset_;
   int64_t global_batch_;
   bool shuffle_;

@@ -22,6 +22,7 @@ namespace {
 struct Arguments {
   PrepareArguments prepare;
   PlanArguments plan;
+  CacheArguments cache;
   TrainArguments train;
   EvalArguments eval;
   TreeArguments tree;
@@ -82,6 +83,18 @@ void add_plan(CLI::App& app, Arguments& arguments) {
   });
 }
 
+void add_cache(CLI::App& app, Arguments& arguments) {
+  CacheArguments& a = arguments.cache;
+  CLI::App* command =
+      add_command(app, "cache", "Run the backbone over the training data once and keep its states",
+                  "Example:\n  gorgon cache configs/quickstart.yaml");
+  command->add_option("CONFIG", a.config, "YAML file; configs/README.md lists its keys")->required();
+  command->add_option("--set", a.overrides, kSetHelp)->allow_extra_args(false);
+  command->add_option("--dataset", a.dataset, "prepared file instead of OUTPUT_DIR/prepared/dataset.h5");
+  command->add_option("--cache", a.cache, "file to write instead of OUTPUT_DIR/prepared/cache.h5");
+  command->callback([&arguments] { arguments.run = stoppable(cache_command, arguments.cache, kGoesOn); });
+}
+
 void add_train(CLI::App& app, Arguments& arguments) {
   TrainArguments& a = arguments.train;
   CLI::App* command =
@@ -91,6 +104,7 @@ void add_train(CLI::App& app, Arguments& arguments) {
   command->add_option("CONFIG", a.config, "YAML file; configs/README.md lists its keys")->required();
   command->add_option("--set", a.overrides, kSetHelp)->allow_extra_args(false);
   command->add_option("--dataset", a.dataset, "prepared file instead of OUTPUT_DIR/prepared/dataset.h5");
+  command->add_option("--cache", a.cache, "cached states instead of OUTPUT_DIR/prepared/cache.h5");
   command
       ->add_option("--resume", a.resume,
                    "auto: go on when OUTPUT_DIR holds this run; never; or the PATH of a checkpoint")
@@ -256,6 +270,7 @@ int run_command_line(int argc, const char* const* argv) {
   app.footer("Example:\n  gorgon train configs/quickstart.yaml\nExit status: docs/errors.md");
   add_prepare(app, arguments);
   add_plan(app, arguments);
+  add_cache(app, arguments);
   add_train(app, arguments);
   add_eval(app, arguments);
   add_tree(app, arguments);

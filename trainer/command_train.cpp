@@ -14,6 +14,7 @@
 #include "trainer/run_config.h"
 #include "trainer/run_directory.h"
 #include "trainer/run_stream.h"
+#include "trainer/state_caching.h"
 #include "trainer/training_run.h"
 
 namespace gorgon {
@@ -161,6 +162,24 @@ RunData load_run_data(const TrainArguments& arguments, const RunConfig& config, 
   return data;
 }
 
+// The states of the training data, where the run reads them from a cache. `config` says so from then on, in
+// its config.yaml too; a run that goes on keeps to what it began with.
+std::unique_ptr<CacheReader> cache_of(const TrainArguments& arguments, const fs::path& checkpoint,
+                                      const RunDirectory& directory, const RunData& data,
+                                      const Stream& stream, RunConfig& config, Console& console) {
+  if (config.state_cache == StateCache::automatic && !checkpoint.empty()) {
+    const TrainingState state = load_training_state(checkpoint);
+    config.state_cache = saved_config(state.config, checkpoint / "state.json").state_cache;
+  }
+  CachePlan plan = plan_cache(config, data.weights, data.train, cache_type(config));
+  plan.is_named = !arguments.cache.empty();
+  plan.path = plan.is_named ? arguments.cache : cache_file(directory.prepared());
+  config.state_cache = resolve_state_cache(config, plan, data.train.sequences(), console);
+  if (config.state_cache == StateCache::off) return nullptr;
+  const Backbone backbone(data.weights, config.compute());
+  return open_or_make_cache(plan, config, backbone, data.train, stream, console);
+}
+
 // Trains; with `wanted`, prints where the time of the steps went, also of a run that is stopped.
 void train_profiled(TrainingRun& run, bool wanted, Stream& stream) {
   std::optional<Profile> profile;
@@ -189,7 +208,7 @@ void print_results(const TrainingRun& run, const RunDirectory& directory,
 
 int train_command(const TrainArguments& arguments, Console& console, const StopSignal& stop) {
   const LoadedConfig loaded = load_config(arguments.config, arguments.overrides);
-  const RunConfig& config = loaded.config;
+  RunConfig config = loaded.config;
   for (const std::string& note : loaded.notes) console.info(note);
   check_model_path(config.model_path);
   RunDirectory directory(config.output_dir);
@@ -202,7 +221,9 @@ int train_command(const TrainArguments& arguments, Console& console, const StopS
 
   Stream stream = make_stream(config, &stop);
   const RunData data = load_run_data(arguments, config, directory, stream, console);
-  const RunInputs inputs{config, data.weights, data.train, data.evals, data.vocab_ids, stream};
+  const std::unique_ptr<CacheReader> cache =
+      cache_of(arguments, checkpoint, directory, data, stream, config, console);
+  const RunInputs inputs{config, data.weights, data.train, data.evals, data.vocab_ids, cache.get(), stream};
   TrainingRun run(inputs, directory.path(), checkpoint, console);
   drop_later(directory, checkpoint, console);
   train_profiled(run, arguments.profile, stream);

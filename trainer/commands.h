@@ -31,10 +31,19 @@ struct PlanArguments {
 };
 int plan_command(const PlanArguments& arguments, Console& console);
 
+struct CacheArguments {
+  std::filesystem::path config;
+  std::vector<std::string> overrides;
+  std::filesystem::path dataset;
+  std::filesystem::path cache;  // where to write; empty = OUTPUT_DIR/prepared/cache.h5
+};
+int cache_command(const CacheArguments& arguments, Console& console, const StopSignal& stop);
+
 struct TrainArguments {
   std::filesystem::path config;
   std::vector<std::string> overrides;
   std::filesystem::path dataset;
+  std::filesystem::path cache;  // empty = OUTPUT_DIR/prepared/cache.h5
   std::string resume = "auto";  // auto, never, or a checkpoint's path
   bool force = false;           // remove what an earlier run left in output_dir
   bool profile = false;         // print where the time went

@@ -107,4 +107,7 @@ ConfigField choice(const Key& key, const Choices<Value>& choices, At at) {
           }};
 }
 
+// The keys of the heads and their loss (run_config_head_fields.cpp).
+void add_head_fields(std::vector<ConfigField>& fields);
+
 }  // namespace gorgon::config_field

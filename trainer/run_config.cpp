@@ -30,8 +30,8 @@ const std::vector<std::string>& keys_without_effect() {
 
 const std::vector<std::string>& keys_of_later_versions() {
   static const std::vector<std::string> keys = {
-      "adapter_path",   "columns",          "labels",      "heads_loss",      "order",
-      "parallel_heads", "ddp_timeout",      "state_cache", "backbone_memory", "vocab_gradient_filter",
+      "adapter_path",   "columns",          "labels",          "heads_loss",
+      "parallel_heads", "ddp_timeout",      "backbone_memory", "vocab_gradient_filter",
       "max_run_time",   "detect_bit_errors"};
   return keys;
 }
@@ -114,6 +114,7 @@ class Reader {
   [[noreturn]] void contradict(const std::string& file, const std::string& key, const std::string& other,
                                const std::string& remedy) const;
   void check_heads(const std::string& file) const;
+  void check_cache(const std::string& file) const;
   void check_evaluation(const std::string& file) const;
   void check_best_model(const std::string& file) const;
   void note_recipe();
@@ -145,6 +146,12 @@ void Reader::check_heads(const std::string& file) const {
     contradict(file, "load_in_8bit", "load_in_4bit", "choose one of them");
   if (c.max_steps <= 0 && c.num_train_epochs <= 0) {
     contradict(file, "max_steps", "num_train_epochs", "there would be no step to train");
+  }
+}
+
+void Reader::check_cache(const std::string& file) const {
+  if (result.config.order == RowOrder::rows && result.config.state_cache == StateCache::off) {
+    contradict(file, "order", "state_cache", "rows in an order of their own come from a cache");
   }
 }
 
@@ -206,6 +213,7 @@ void Reader::finish(const std::string& file) {
   require_key("train_dataset_path", !c.train_dataset_path.empty(), file);
   require_key("output_dir", !c.output_dir.empty(), file);
   check_heads(file);
+  check_cache(file);
   check_evaluation(file);
   check_best_model(file);
   if (!idle_.empty()) result.notes.push_back(fmt::format("no effect here: {}", fmt::join(idle_, ", ")));

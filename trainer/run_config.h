@@ -17,6 +17,9 @@
 namespace gorgon {
 
 enum class Strategy { no, steps, epoch };
+// Where the states of training come from: the backbone in every step (off), or a cache on disk.
+enum class StateCache { automatic, off, f32, bf16 };
+enum class RowOrder { document, rows };
 enum class ReportTo { none, tensorboard };
 
 // A data file with the name it has in metrics ("eval" for a single one, else its key or its file name).
@@ -47,6 +50,8 @@ struct RunConfig {
   int64_t per_device_eval_batch_size = 8;
   int64_t gradient_accumulation_steps = 1;
   int64_t global_batch_size = 0;  // 0 = per_device_train_batch_size * gradient_accumulation_steps
+  StateCache state_cache = StateCache::automatic;
+  RowOrder order = RowOrder::document;
   bool shuffle = true;
   int64_t seed = 42;
   LrOptions lr;

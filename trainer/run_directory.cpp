@@ -1,13 +1,6 @@
 #include "trainer/run_directory.h"
 
-#include <cerrno>
-#include <cstring>
 #include <vector>
-
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "data/file.h"
 #include "kernels/error.h"
@@ -39,34 +32,6 @@ bool is_own(const std::string& name) {
   return is_checkpoint_name(name) || name == "prepared" || name == kLock;
 }
 
-std::string owner_text() {
-  char host[256] = {};
-  ::gethostname(host, sizeof host - 1);
-  return "process " + std::to_string(::getpid()) + " on " + host;
-}
-
-// Opens and locks `path`; -1 when another process holds it. The file may be removed by its last owner between
-// the two calls: then what was locked is no longer what lies there, and it is tried again.
-int open_locked(const fs::path& path) {
-  for (;;) {
-    const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (descriptor < 0) {
-      fail(ExitCode::resource, {path.parent_path().string(), "", "a directory that can be written",
-                                std::strerror(errno), "choose another output_dir"});
-    }
-    if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
-      ::close(descriptor);
-      return -1;
-    }
-    struct stat locked = {}, there = {};
-    if (::fstat(descriptor, &locked) == 0 && ::stat(path.c_str(), &there) == 0 &&
-        locked.st_ino == there.st_ino) {
-      return descriptor;
-    }
-    ::close(descriptor);
-  }
-}
-
 fs::path first_missing(const fs::path& path) {
   fs::path missing;
   for (fs::path at = fs::absolute(path).lexically_normal(); !fs::exists(at) && at.has_relative_path();
@@ -87,21 +52,15 @@ RunDirectory::RunDirectory(const fs::path& path) : path_(path) {
     fail(ExitCode::resource, {path_.string(), "", "a directory that can be written",
                               error ? error.message() : "a file", "choose another output_dir"});
   }
-  lock_ = open_locked(path_ / kLock);
-  if (lock_ < 0) {
-    const std::string owner = read_text(path_ / kLock, ExitCode::resource);
-    fail(ExitCode::resource, {path_.string(), "", "a run directory that is free", "one in use by " + owner,
-                              "wait for it or choose another output_dir"});
-  }
-  const std::string owner = owner_text();
-  fs::resize_file(path_ / kLock, 0);  // a killed owner's text
-  write_all(lock_, owner.data(), owner.size(), path_ / kLock);
+  lock_ = FileLock::try_take(path_ / kLock);
+  if (lock_) return;
+  fail(ExitCode::resource,
+       {path_.string(), "", "a run directory that is free",
+        "one in use by " + FileLock::holder(path_ / kLock), "wait for it or choose another output_dir"});
 }
 
 RunDirectory::~RunDirectory() {
-  if (lock_ < 0) return;
-  ::unlink((path_ / kLock).c_str());
-  ::close(lock_);
+  lock_.reset();
   if (kept_) return;
   std::error_code ignored;
   if (!had_prepared_) fs::remove_all(prepared(), ignored);

@@ -1,7 +1,10 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
+
+#include "data/file_lock.h"
 
 namespace gorgon {
 
@@ -34,7 +37,7 @@ class RunDirectory {
   std::filesystem::path first_created_;  // the topmost directory that was made here; empty = none
   bool had_prepared_ = false;
   bool kept_ = false;
-  int lock_ = -1;
+  std::optional<FileLock> lock_;
 };
 
 }  // namespace gorgon

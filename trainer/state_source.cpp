@@ -101,4 +101,38 @@ StateRows forward_state_rows(const Backbone& backbone, const Sequences& sequence
   return rows;
 }
 
+Loader loader_of(const Dataset& dataset, const SourceOptions& options) {
+  return {dataset, options.global_batch, options.shuffle, options.key};
+}
+
+namespace {
+
+class OnlineSource : public StateSource {
+ public:
+  OnlineSource(const Backbone& backbone, const Dataset& dataset, const SourceOptions& options)
+      : backbone_(backbone), dataset_(dataset), options_(options), loader_(loader_of(dataset, options)) {}
+
+  int64_t steps_per_epoch() const override { return loader_.batches_per_epoch(); }
+  int64_t next(StateRows& rows, const Stream& stream) override {
+    const Sequences sequences = dataset_.gather(loader_.next());
+    forward_state_rows(backbone_, sequences, options_.num_heads, options_.micro_batch, rows, stream);
+    return std::ssize(sequences.tokens);
+  }
+  const LoaderState& state() const override { return loader_.state(); }
+  void restore(const LoaderState& state) override { loader_.restore(state); }
+
+ private:
+  const Backbone& backbone_;
+  const Dataset& dataset_;
+  SourceOptions options_;
+  Loader loader_;
+};
+
+}  // namespace
+
+std::unique_ptr<StateSource> online_source(const Backbone& backbone, const Dataset& dataset,
+                                           const SourceOptions& options) {
+  return std::make_unique<OnlineSource>(backbone, dataset, options);
+}
+
 }  // namespace gorgon

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <memory>
+
+#include "data/loader.h"
 #include "data/sequences.h"
 #include "model/backbone.h"
 #include "model/state_rows.h"
@@ -24,5 +27,31 @@ StateRows forward_state_rows(const Backbone& backbone, const Sequences& sequence
                              int64_t micro_batch, const Stream& stream);
 void forward_state_rows(const Backbone& backbone, const Sequences& sequences, int num_heads,
                         int64_t micro_batch, StateRows& rows, const Stream& stream);
+
+// Hands out the table of one optimizer step after the other, from the backbone or from a cache
+// (trainer/state_cache_source.h). Goes on from a LoaderState to the same rows.
+class StateSource {
+ public:
+  virtual ~StateSource() = default;
+  virtual int64_t steps_per_epoch() const = 0;
+  // The next step's rows, in the memory of `rows` where it is large enough; returns the tokens they count
+  // for.
+  virtual int64_t next(StateRows& rows, const Stream& stream) = 0;
+  virtual const LoaderState& state() const = 0;
+  virtual void restore(const LoaderState& state) = 0;  // Error(checkpoint) where it is of other data
+};
+
+struct SourceOptions {
+  int num_heads = 0;
+  int64_t global_batch = 1;  // sequences per step
+  int64_t micro_batch = 1;   // sequences that go through the backbone together
+  bool shuffle = true;
+  uint64_t key = 0;  // of the order
+};
+Loader loader_of(const Dataset& dataset, const SourceOptions& options);
+
+// Runs the backbone over every step's sequences. Backbone and data set must outlive it.
+std::unique_ptr<StateSource> online_source(const Backbone& backbone, const Dataset& dataset,
+                                           const SourceOptions& options);
 
 }  // namespace gorgon

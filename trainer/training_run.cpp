@@ -10,6 +10,7 @@
 #include "kernels/profile.h"
 #include "trainer/data_sets.h"
 #include "trainer/heads_file.h"
+#include "trainer/state_cache_source.h"
 #include "trainer/train_step.h"
 
 namespace gorgon {
@@ -21,6 +22,16 @@ constexpr int64_t kMaxSkippedInARow = 10;
 
 double rows_per_second(const StepRecord& record) {
   return record.seconds > 0 ? static_cast<double>(record.rows) / record.seconds : 0;
+}
+
+std::unique_ptr<StateSource> source_of(const RunInputs& inputs, const Backbone& backbone) {
+  const RunConfig& config = inputs.config;
+  const SourceOptions options{config.heads.num_heads, config.global_batch(),
+                              config.per_device_train_batch_size, config.shuffle,
+                              static_cast<uint64_t>(config.seed)};
+  if (inputs.cache == nullptr) return online_source(backbone, inputs.train, options);
+  const auto make = config.order == RowOrder::rows ? row_order_source : cached_source;
+  return make(*inputs.cache, inputs.train, options, config.compute());
 }
 
 }  // namespace
@@ -46,8 +57,8 @@ TrainingRun::TrainingRun(const RunInputs& inputs, const fs::path& directory, con
       directory_(directory),
       console_(console),
       backbone_(inputs.weights, config_.compute()),
-      loader_(inputs.train, config_.global_batch(), config_.shuffle, static_cast<uint64_t>(config_.seed)),
-      steps_per_epoch_(loader_.batches_per_epoch()),
+      source_(source_of(inputs, backbone_)),
+      steps_per_epoch_(source_->steps_per_epoch()),
       max_steps_(config_.resolved_max_steps(inputs.train.sequences())),
       trainer_(head_trainer_options(config_, max_steps_, inputs.vocab_ids), inputs.weights.lm_head,
                config_.compute(), inputs.stream) {
@@ -55,7 +66,7 @@ TrainingRun::TrainingRun(const RunInputs& inputs, const fs::path& directory, con
   state_.config = to_yaml(config_);
   state_.model_fingerprint = inputs.weights.fingerprint;
   state_.data_fingerprint = content_fingerprint(inputs.train);
-  state_.loader = loader_.state();
+  state_.loader = source_->state();
   if (!checkpoint.empty()) resume(checkpoint);
   reports_.emplace(directory_, config_.report_to == ReportTo::tensorboard, state_.metrics_bytes,
                    state_.event_bytes);
@@ -70,7 +81,7 @@ void TrainingRun::resume(const fs::path& checkpoint) {
   load_heads(checkpoint / kHeadsFile, trainer_.heads());
   load_optimizer(checkpoint / kOptimizerFile, trainer_.optimizer_state());
   trainer_.set_adam_steps(state_.adam_steps);
-  loader_.restore(state_.loader);
+  source_->restore(state_.loader);
   saved_step_ = state_.step;
   console_.info(
       fmt::format("resumes behind step {} of {}, from {}", state_.step, max_steps_, checkpoint.string()));
@@ -115,11 +126,9 @@ void TrainingRun::train_steps() {
 
 void TrainingRun::one_step(Progress& progress) {
   inputs_.stream.stop_point();
-  const Sequences sequences = inputs_.train.gather(loader_.next());
-  StepRecord record = train_step(trainer_, backbone_, sequences, config_.heads.num_heads,
-                                 config_.per_device_train_batch_size, state_.step + 1, rows_, inputs_.stream);
+  StepRecord record = train_step(trainer_, *source_, state_.step + 1, rows_, inputs_.stream);
   ++state_.step;
-  state_.loader = loader_.state();
+  state_.loader = source_->state();
   record.epoch = epoch();
   record.pruned = is_pruned();
   const ProfileScope scope(inputs_.stream, "reports");

@@ -2,11 +2,12 @@
 
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "data/loader.h"
+#include "data/state_cache.h"
 #include "model/backbone.h"
 #include "model/model_weights.h"
 #include "trainer/checkpoint.h"
@@ -15,6 +16,7 @@
 #include "trainer/head_trainer.h"
 #include "trainer/reports.h"
 #include "trainer/run_config.h"
+#include "trainer/state_source.h"
 
 namespace gorgon {
 
@@ -30,6 +32,7 @@ struct RunInputs {
   const Dataset& train;
   const std::vector<EvalSet>& evals;
   const std::vector<int32_t>& vocab_ids;  // what medusa_vocab came to; empty = all tokens
+  const CacheReader* cache;               // of the training data; nullptr = the backbone runs in every step
   const Stream& stream;
 };
 
@@ -77,7 +80,7 @@ class TrainingRun {
   std::filesystem::path directory_;
   Console& console_;
   Backbone backbone_;
-  Loader loader_;
+  std::unique_ptr<StateSource> source_;
   int64_t steps_per_epoch_, max_steps_;
   HeadTrainer trainer_;
   StateRows rows_;  // of the step at work

@@ -6,7 +6,8 @@
 #include "tests/emulation/moved_model.h"
 #include "tests/kernels/on_device.h"
 #include "tests/model/tiny_model.h"
-#include "trainer/train_step.h"
+#include "trainer/head_trainer.h"
+#include "trainer/state_source.h"
 
 namespace gorgon {
 namespace {
@@ -61,7 +62,11 @@ TEST_P(PlanOfTraining, IsWhatTheDeviceHolds) {
     options.max_steps = 2;
     HeadTrainer trainer(options, weights.lm_head, config.compute(), stream);
     StateRows rows;
-    for (int64_t s = 1; s <= 2; ++s) train_step(trainer, backbone, sequences, kHeads, 1, s, rows, stream);
+    const auto step = [&](int64_t s) {
+      forward_state_rows(backbone, sequences, kHeads, 1, rows, stream);
+      trainer.step(rows, s);
+    };
+    for (int64_t s = 1; s <= 2; ++s) step(s);
   }
   const auto measured = static_cast<double>(calls.peak_bytes - before);
   int64_t planned = -(int64_t{32} << 20);  // the emulation has no cuBLASLt

@@ -10,7 +10,6 @@
 #include "tests/model/tiny_model.h"
 #include "trainer/head_trainer.h"
 #include "trainer/state_source.h"
-#include "trainer/train_step.h"
 
 // The whole of a training step on the GPU beside the CPU: the same model, sequences and options.
 namespace gorgon {
@@ -144,9 +143,13 @@ TEST_P(TrainingOnGpu, AStepNeitherWaitsNorAllocates) {
   const Backbone backbone(weights, type);
   HeadTrainer trainer(trainer_options(eight_bit), weights.lm_head, type, stream);
   StateRows rows;
-  for (int64_t s = 1; s <= 2; ++s) train_step(trainer, backbone, sequences, kHeads, 2, s, rows, stream);
+  const auto step = [&](int64_t s) {
+    forward_state_rows(backbone, sequences, kHeads, 2, rows, stream);
+    trainer.step(rows, s);
+  };
+  for (int64_t s = 1; s <= 2; ++s) step(s);
   const emulation::HostCalls before = emulation::host_calls();
-  train_step(trainer, backbone, sequences, kHeads, 2, kSteps, rows, stream);
+  step(kSteps);
   const emulation::HostCalls after = emulation::host_calls();
   EXPECT_EQ(after.synchronisations, before.synchronisations);
   EXPECT_EQ(after.allocations, before.allocations);
