@@ -1,141 +1,257 @@
+// VNNI multiplies and adds pairs of 16 bits in one instruction; Highway builds for such chips on demand.
+#define HWY_WANT_AVX3_DL
+
 #include <algorithm>
 #include <cstring>
-#include <vector>
+#include <utility>
 
 #include "kernels/block_linear.h"
 #include "kernels/dequantise.h"
-#include "kernels/fixed_vectors.h"  // accumulators live in arrays of vectors
-#include "kernels/thread_pool.h"
+#include "kernels/fixed_vectors.h"  // sums are arrays of vectors
+#include "kernels/packed_rows.h"
+#include "kernels/worker_loop.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/block_linear_cpu.cpp"
-#include "hwy/foreach_target.h"
-#include "hwy/highway.h"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
 
+#include "kernels/packed_rows-inl.h"
+
+#ifndef GORGON_KERNELS_BLOCK_LINEAR_CPU
+#define GORGON_KERNELS_BLOCK_LINEAR_CPU
+namespace gorgon::cpu {
+
+constexpr int64_t kDepth = 256;  // columns that a panel holds at a time; chains of gemm() are as long
+constexpr int64_t kWidestPanel = 32, kTallestStrip = 8;  // of the widest target
+
+// Memory of one thread, for panels of all widths.
+struct PanelBuffers {
+  float* panel;  // [kDepth][kWidestPanel]
+  float* rows;   // [kWidestPanel][kDepth], decoded row by row
+  float* sums;   // [m][kWidestPanel]
+};
+
+}  // namespace gorgon::cpu
+#endif
+
+#if HWY_TARGET == HWY_AVX3_DL  // chips that have VNNI, which Highway 1.0 does not use itself
+HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR ",avx512vnni")
+#else
 HWY_BEFORE_NAMESPACE();
+#endif
 namespace gorgon::cpu::HWY_NAMESPACE {
 
-namespace hn = hwy::HWY_NAMESPACE;
-using F32 = hn::CappedTag<float, 16>;  // half a block of 32 is whole vectors
-constexpr int64_t kBlock = 32;
+using namespace simd::HWY_NAMESPACE;
 
-// Two f16 side by side, as f32. Reads four values: blocks are longer than that.
-HWY_INLINE void load_halves(const std::byte* from, float* to) {
-#if HWY_TARGET == HWY_SCALAR
-  uint16_t bits[2];
-  std::memcpy(bits, from, sizeof bits);
-  to[0] = f16_to_f32(bits[0]);
-  to[1] = f16_to_f32(bits[1]);
+// sum + the two products of 16-bit halves in each lane; `q` is not negative.
+HWY_INLINE hn::Vec<hn::RebindToSigned<Full>> add_pairs(hn::Vec<hn::RebindToSigned<Full>> sum, WordVector q,
+                                                       uint32_t x) {
+  const hn::RebindToSigned<Full> d;
+#if HWY_TARGET == HWY_AVX3_DL
+  const auto pairs = _mm512_set1_epi32(static_cast<int>(x));
+  return hn::Vec<decltype(d)>{_mm512_dpwssd_epi32(sum.raw, q.raw, pairs)};
+#elif HWY_MAJOR >= 1 && HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+  const hn::Repartition<int16_t, decltype(d)> d16;
+  const auto pairs = hn::BitCast(d16, hn::Set(Words(), x));
+  auto unused = hn::Zero(d);
+  return hn::ReorderWidenMulAccumulate(d, hn::BitCast(d16, q), pairs, sum, unused);
 #else
-  const hn::FixedTag<float, 4> d;
-  const hn::Rebind<hwy::float16_t, decltype(d)> half;
-  HWY_ALIGN hwy::float16_t values[4];
-  std::memcpy(values, from, sizeof values);
-  HWY_ALIGN float wide[4];
-  hn::Store(hn::PromoteTo(d, hn::Load(half, values)), d, wide);
-  to[0] = wide[0];
-  to[1] = wide[1];
+  const auto low = hn::BitCast(d, hn::And(q, hn::Set(Words(), 0xffffu)));
+  const auto high = hn::BitCast(d, hn::ShiftRight<16>(q));
+  const auto x_low = hn::Set(d, static_cast<int16_t>(x & 0xffffu)),
+             x_high = hn::Set(d, static_cast<int16_t>(x >> 16));
+  return hn::Add(sum, hn::Add(hn::Mul(low, x_low), hn::Mul(high, x_high)));
 #endif
 }
 
-// Calls put(i, q) with the 16 lower and 16 upper halves of the bytes of `low`, a vector at a time; q is i32.
-template <class Put>
-HWY_INLINE void nibbles(const std::byte* low, const Put& put) {
-  const F32 d;
-  const hn::RebindToSigned<F32> whole;
-  const hn::Rebind<uint8_t, F32> narrow;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t i = 0; i < 16; i += lanes) {
-    const auto bytes = hn::PromoteTo(whole, hn::LoadU(narrow, reinterpret_cast<const uint8_t*>(low) + i));
-    put(i, hn::And(bytes, hn::Set(whole, 15)));
-    put(i + 16, hn::ShiftRight<4>(bytes));
+// sums[i] = row i of a strip times all groups of two parts. Sums of a group are exact; groups are added in
+// order, whatever kCount.
+template <class Block, int64_t kCount>
+class GroupSums {
+ public:
+  GroupSums(const PackedRows& x, const std::array<PanelPart, 2>& parts) : x_(x), parts_(parts) {
+    for (int64_t i = 0; i < kCount; ++i) left_[i] = right_[i] = hn::Zero(d_);
   }
-}
 
-// A row of `blocks` blocks of 32 as f32. Multiplied and added in two roundings, as dequantise() does.
-void decode_q4_1(const std::byte* row, int64_t blocks, float* out) {
-  const F32 d;
-  for (int64_t b = 0; b < blocks; ++b, row += 20, out += kBlock) {
-    float scale_min[2];
-    load_halves(row, scale_min);
-    const auto scale = hn::Set(d, scale_min[0]), min = hn::Set(d, scale_min[1]);
-    nibbles(row + 4, [&](int64_t i, auto q) HWY_ATTR {
-      hn::StoreU(hn::Add(hn::Mul(scale, hn::ConvertTo(d, q)), min), d, out + i);
-    });
-  }
-}
-
-void decode_q4_0(const std::byte* row, int64_t blocks, float* out) {
-  const F32 d;
-  const hn::RebindToSigned<F32> whole;
-  for (int64_t b = 0; b < blocks; ++b, row += 18, out += kBlock) {
-    float scales[2];
-    load_halves(row, scales);
-    const auto scale = hn::Set(d, scales[0]);
-    nibbles(row + 2, [&](int64_t i, auto q) HWY_ATTR {
-      hn::StoreU(hn::Mul(scale, hn::ConvertTo(d, hn::Sub(q, hn::Set(whole, 8)))), d, out + i);
-    });
-  }
-}
-
-void decode_q8_0(const std::byte* row, int64_t blocks, float* out) {
-  const F32 d;
-  const hn::RebindToSigned<F32> whole;
-  const hn::Rebind<int8_t, F32> narrow;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t b = 0; b < blocks; ++b, row += 34, out += kBlock) {
-    float scales[2];
-    load_halves(row, scales);
-    const auto scale = hn::Set(d, scales[0]);
-    for (int64_t i = 0; i < kBlock; i += lanes) {
-      const auto q = hn::PromoteTo(whole, hn::LoadU(narrow, reinterpret_cast<const int8_t*>(row) + 2 + i));
-      hn::StoreU(hn::Mul(scale, hn::ConvertTo(d, q)), d, out + i);
+  HWY_INLINE void add(int64_t g) {
+    for (int64_t i = 0; i < kCount; ++i) left_q_[i] = right_q_[i] = hn::Zero(whole_);
+    for (int64_t w = 0; w < Block::kWords; ++w) {
+      const int64_t at = g * Block::kWords + w;
+      const auto left = hn::LoadU(Words(), parts_[0].words + at * kPanelRows);
+      const auto right = hn::LoadU(Words(), parts_[1].words + at * kPanelRows);
+      const uint32_t* x = x_.pairs + at * Block::kPairsOfWord * kCount;
+      add_pair<0>(left, right, x);
+      add_pair<1>(left, right, x);
+      if constexpr (Block::kPairsOfWord == 4) {
+        add_pair<2>(left, right, x);
+        add_pair<3>(left, right, x);
+      }
     }
-  }
-}
-
-void decode_row(DType type, const std::byte* row, int64_t columns, float* out) {
-  switch (type) {
-    case DType::q4_1:
-      return decode_q4_1(row, columns / kBlock, out);
-    case DType::q4_0:
-      return decode_q4_0(row, columns / kBlock, out);
-    case DType::q8_0:
-      return decode_q8_0(row, columns / kBlock, out);
-    default:
-      dequantise_elements(type, row, columns, DType::f32, out);
-  }
-}
-
-// sums[i] = w . x_i for kCount rows of x [.., columns], columns a multiple of 32. Two chains a row, joined at
-// the end: the same for every kCount.
-template <int64_t kCount>
-HWY_INLINE void dot_rows(const float* HWY_RESTRICT w, const float* HWY_RESTRICT x, int64_t columns,
-                         float* sums) {
-  const F32 d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  hn::Vec<F32> even[kCount], odd[kCount];
-  for (int64_t i = 0; i < kCount; ++i) even[i] = odd[i] = hn::Zero(d);
-  for (int64_t k = 0; k < columns; k += 2 * lanes) {
-    const auto w0 = hn::LoadU(d, w + k), w1 = hn::LoadU(d, w + k + lanes);
+    const ScaleAndMin by_left = Block::scale_and_min(parts_[0], g),
+                      by_right = Block::scale_and_min(parts_[1], g);
     for (int64_t i = 0; i < kCount; ++i) {
-      even[i] = hn::MulAdd(w0, hn::LoadU(d, x + i * columns + k), even[i]);
-      odd[i] = hn::MulAdd(w1, hn::LoadU(d, x + i * columns + k + lanes), odd[i]);
+      const auto scale = hn::Set(d_, x_.scales[g * kCount + i]), sum = hn::Set(d_, x_.sums[g * kCount + i]);
+      left_[i] = hn::MulAdd(hn::ConvertTo(d_, left_q_[i]), hn::Mul(by_left.scale, scale), left_[i]);
+      right_[i] = hn::MulAdd(hn::ConvertTo(d_, right_q_[i]), hn::Mul(by_right.scale, scale), right_[i]);
+      left_[i] = hn::MulAdd(by_left.min, sum, left_[i]);
+      right_[i] = hn::MulAdd(by_right.min, sum, right_[i]);
     }
   }
-  for (int64_t i = 0; i < kCount; ++i) sums[i] = hn::GetLane(hn::SumOfLanes(d, hn::Add(even[i], odd[i])));
+
+  HWY_INLINE void store(float* sums) const {
+    const auto lanes = static_cast<int64_t>(hn::Lanes(d_));
+    for (int64_t i = 0; i < kCount; ++i) {
+      hn::Store(left_[i], d_, sums + i * 2 * lanes);
+      hn::Store(right_[i], d_, sums + (i * 2 + 1) * lanes);
+    }
+  }
+
+ private:
+  using Integers = hn::RebindToSigned<Full>;
+
+  template <int kPair>
+  HWY_INLINE void add_pair(WordVector left, WordVector right, const uint32_t* x) {
+    const auto q_left = Block::template pair<kPair>(left), q_right = Block::template pair<kPair>(right);
+    for (int64_t i = 0; i < kCount; ++i) {
+      left_q_[i] = add_pairs(left_q_[i], q_left, x[kPair * kCount + i]);
+      right_q_[i] = add_pairs(right_q_[i], q_right, x[kPair * kCount + i]);
+    }
+  }
+
+  const Full d_;
+  const Integers whole_;
+  const PackedRows x_;
+  const std::array<PanelPart, 2> parts_;
+  std::array<hn::Vec<Full>, kCount> left_, right_;
+  std::array<hn::Vec<Integers>, kCount> left_q_, right_q_;
+};
+
+template <class Block, int64_t kCount>
+void multiply_groups(const PackedRows& x, const std::array<PanelPart, 2>& parts, int64_t groups,
+                     float* sums) {
+  GroupSums<Block, kCount> all(x, parts);
+  for (int64_t g = 0; g < groups; ++g) all.add(g);
+  all.store(sums);
 }
 
-// Rows [begin, end) of the weight with all m rows of x f32[m, columns]: sums f32[end - begin, m].
-void multiply_rows(const WeightMatrix& weight, int64_t begin, int64_t end, const float* x, int64_t m,
-                   float* row, float* sums) {
-  const int64_t columns = weight.columns, row_bytes = bytes_of(weight.type, columns);
-  for (int64_t n = begin; n < end; ++n, sums += m) {
-    decode_row(weight.type, weight.storage->data() + n * row_bytes, columns, row);
-    int64_t i = 0;
-    for (; i + 4 <= m; i += 4) dot_rows<4>(row, x + i * columns, columns, sums + i);
-    for (; i < m; ++i) dot_rows<1>(row, x + i * columns, columns, sums + i);
+using GroupKernel = void (*)(const PackedRows&, const std::array<PanelPart, 2>&, int64_t, float*);
+
+template <class Block, size_t... kIndex>
+constexpr std::array<GroupKernel, sizeof...(kIndex)> group_kernels(std::index_sequence<kIndex...>) {
+  return {&multiply_groups<Block, static_cast<int64_t>(kIndex) + 1>...};
+}
+
+// All rows of x with as many rows of the weight as a panel of gemm() has columns: sums f32[m][those].
+class PanelProduct {
+ public:
+  PanelProduct(const WeightMatrix& weight, bool integers, int64_t m, const PackedRows& x,
+               const PanelBuffers& buffers)
+      : weight_(weight), integers_(integers), m_(m), x_(x), buffers_(buffers), width_(panel_columns()) {}
+
+  void run(int64_t row) {
+    if (in_panels(weight_)) {
+      switch (weight_.type) {
+        case DType::q4_0:
+          return multiply_panels<Nibbles<false>>(row);
+        case DType::q4_1:
+          return multiply_panels<Nibbles<true>>(row);
+        default:
+          return multiply_panels<Bytes>(row);
+      }
+    }
+    for (int64_t k = 0; k < weight_.columns; k += kDepth) {
+      const int64_t depth = std::min(kDepth, weight_.columns - k);
+      decode_rows(row, k, depth);
+      multiply_floats(k, depth);
+    }
   }
+
+ private:
+  template <class Block>
+  void multiply_panels(int64_t row) {
+    const PanelShape shape = panel_shape(weight_.type, weight_.columns);
+    const std::array<PanelPart, 2> parts = {panel_part(weight_, shape, row),
+                                            panel_part(weight_, shape, row + width_ / 2)};
+    if (integers_) {
+      multiply_integers<Block>(parts, shape.groups);
+      return;
+    }
+    for (int64_t g = 0; g < shape.groups; g += kDepth / kGroup) {
+      const int64_t end = std::min(shape.groups, g + kDepth / kGroup);
+      f32_panel<Block>(parts, g, end, buffers_.panel);
+      multiply_floats(g * kGroup, (end - g) * kGroup);
+    }
+  }
+
+  template <class Block>
+  void multiply_integers(const std::array<PanelPart, 2>& parts, int64_t groups) {
+    static constexpr auto kKernels = group_kernels<Block>(std::make_index_sequence<kStripRows>());
+    for (int64_t i = 0; i < m_; i += kStripRows) {
+      const int64_t rows = std::min(kStripRows, m_ - i), at = i * groups;
+      const PackedRows x{nullptr, x_.pairs + at * 16, x_.scales + at, x_.sums + at};
+      kKernels[static_cast<size_t>(rows - 1)](x, parts, groups, buffers_.sums + i * width_);
+    }
+  }
+
+  void multiply_floats(int64_t k, int64_t depth) {
+    for (int64_t i = 0; i < m_; i += kStripRows) {
+      const int64_t rows = std::min(kStripRows, m_ - i);
+      multiply_strip(rows, x_.values + i * weight_.columns + k * rows, buffers_.panel, depth,
+                     {buffers_.sums + i * width_, width_, width_, k == 0 ? Sums::start : Sums::add});
+    }
+  }
+
+  void decode_rows(int64_t row, int64_t k, int64_t depth) {
+    const int64_t bytes = bytes_of(weight_.type, weight_.columns),
+                  rows = std::min(width_, weight_.rows - row);
+    for (int64_t r = 0; r < rows; ++r) {
+      const std::byte* blocks = weight_.storage->data() + (row + r) * bytes + bytes_of(weight_.type, k);
+      dequantise_elements(weight_.type, blocks, depth, DType::f32, buffers_.rows + r * kDepth);
+    }
+    pack_transposed(buffers_.rows, kDepth, rows, depth, width_, buffers_.panel);
+  }
+
+  const WeightMatrix& weight_;
+  bool integers_;
+  int64_t m_;
+  const PackedRows& x_;
+  const PanelBuffers& buffers_;
+  int64_t width_;
+};
+
+void multiply_panel(const WeightMatrix& weight, bool integers, int64_t row, int64_t m, const PackedRows& x,
+                    const PanelBuffers& buffers) {
+  PanelProduct(weight, integers, m, x, buffers).run(row);
+}
+
+// Rows of y take those sums of a panel that are columns of y.
+template <typename T>
+void write_panel_of(const float* sums, int64_t width, int64_t columns, T* y, int64_t stride, int64_t m,
+                    Write write) {
+  for (int64_t i = 0; i < m; ++i, sums += width, y += stride) {
+    over(columns, [&](auto d, int64_t j) HWY_ATTR {
+      auto value = load(d, sums + j);
+      if (write == Write::accumulate) value = hn::Add(load(d, y + j), value);
+      store(d, value, y + j);
+    });
+  }
+}
+
+void write_panel(const float* sums, View y, int64_t column, Write write) {
+  const int64_t width = panel_columns(), columns = std::min(width, y.columns() - column);
+  if (y.type == DType::f32) {
+    write_panel_of(sums, width, columns, y.as<float>() + column, y.stride(), y.rows(), write);
+  } else {
+    write_panel_of(sums, width, columns, y.as<bf16>() + column, y.stride(), y.rows(), write);
+  }
+}
+
+int64_t panel_rows() {
+  return panel_columns();
+}
+int64_t strip_rows() {
+  return kStripRows;
 }
 
 }  // namespace gorgon::cpu::HWY_NAMESPACE
@@ -144,49 +260,77 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gorgon::cpu {
 
-HWY_EXPORT(multiply_rows);
+HWY_EXPORT(pack_strip);
+HWY_EXPORT(multiply_panel);
+HWY_EXPORT(write_panel);
+HWY_EXPORT(panel_rows);
+HWY_EXPORT(strip_rows);
 
 namespace {
 
-// Rows of the weight that a thread takes at a time; the sums do not depend on it.
-constexpr int64_t kPiece = 64;
-
-void put(View y, int64_t row, int64_t column, float sum, Write write) {
-  const int64_t at = row * y.stride() + column;
-  if (y.type == DType::bf16) {
-    y.as<bf16>()[at] = bf16(sum);
-  } else if (write == Write::accumulate) {
-    y.as<float>()[at] += sum;
-  } else {
-    y.as<float>()[at] = sum;
-  }
-}
-
-std::vector<float> as_f32(ConstView x) {
-  std::vector<float> values(static_cast<size_t>(x.elements()));
-  for (int64_t i = 0; i < x.rows(); ++i) {
-    float* to = values.data() + i * x.columns();
-    if (x.type == DType::f32) {
-      std::copy_n(x.as<float>() + i * x.stride(), x.columns(), to);
+// Owns what the kernels read and write.
+class RowPacker {
+ public:
+  RowPacker(ConstView x, DType type, bool integers, const Stream& stream)
+      : memory_(DType::f32, {integers ? x.elements() / 2 + x.elements() / 16 : x.elements()}) {
+    float* next = memory_.as<float>();
+    const int64_t columns = x.columns(), groups = columns / 32, m = x.rows();
+    const int64_t strip = HWY_DYNAMIC_DISPATCH(strip_rows)();
+    PackedRowsOut out{next, reinterpret_cast<uint32_t*>(next), next + m * columns / 2, nullptr};
+    out.sums = out.scales + m * groups;
+    packed_ = {out.values, out.pairs, out.scales, out.sums};
+    const auto pack = [&](int64_t s) {
+      const int64_t row = s * strip, rows = std::min(strip, m - row);
+      HWY_DYNAMIC_DISPATCH(pack_strip)
+      (x, type, integers, row, rows,
+       {out.values + row * columns, out.pairs + row * columns / 2, out.scales + row * groups,
+        out.sums + row * groups});
+    };
+    const int64_t strips = (m + strip - 1) / strip;
+    if (strips <= 2) {
+      for (int64_t s = 0; s < strips; ++s) pack(s);  // sooner done than the threads are awake
     } else {
-      const bf16* from = x.as<bf16>() + i * x.stride();
-      std::transform(from, from + x.columns(), to, [](bf16 value) { return static_cast<float>(value); });
+      stream.threads().parallel_for(strips, pack);
     }
   }
-  return values;
-}
+  const PackedRows& rows() const { return packed_; }
+
+ private:
+  Tensor memory_;
+  PackedRows packed_{};
+};
+
+class PanelMemory {
+ public:
+  explicit PanelMemory(int64_t m) : memory_(DType::f32, {(2 * kDepth + m) * kWidestPanel}) {
+    buffers_.panel = memory_.as<float>();
+    buffers_.rows = buffers_.panel + kDepth * kWidestPanel;
+    buffers_.sums = buffers_.rows + kDepth * kWidestPanel;
+  }
+  const PanelBuffers& buffers() const { return buffers_; }
+
+ private:
+  Tensor memory_;
+  PanelBuffers buffers_{};
+};
 
 }  // namespace
 
 void block_linear(ConstView x, const WeightMatrix& weight, View y, Write write, const Stream& stream) {
-  const std::vector<float> rows = as_f32(x);
-  const int64_t m = x.rows();
-  stream.threads().parallel_ranges(weight.rows, kPiece, [&](int64_t begin, int64_t end) {
-    std::vector<float> row(static_cast<size_t>(weight.columns)), sums(static_cast<size_t>((end - begin) * m));
-    HWY_DYNAMIC_DISPATCH(multiply_rows)(weight, begin, end, rows.data(), m, row.data(), sums.data());
-    for (int64_t n = begin; n < end; ++n) {
-      for (int64_t i = 0; i < m; ++i) put(y, i, n, sums[static_cast<size_t>((n - begin) * m + i)], write);
-    }
+  const bool integers = x.type == DType::bf16 && in_panels(weight);
+  const RowPacker packer(x, weight.type, integers, stream);
+  const int64_t width = HWY_DYNAMIC_DISPATCH(panel_rows)(), m = x.rows();
+  const int64_t panels = (weight.rows + width - 1) / width;
+  // Some panels at a time lie one behind the other in memory; enough pieces keep every thread busy.
+  const int64_t piece = std::clamp<int64_t>(panels / (8 * stream.threads().size()), 1, 8);
+  parallel_workers(stream.threads(), (panels + piece - 1) / piece, [&] {
+    return [&, memory = PanelMemory(m)](int64_t i) {
+      for (int64_t panel = i * piece; panel < std::min(panels, (i + 1) * piece); ++panel) {
+        HWY_DYNAMIC_DISPATCH(multiply_panel)
+        (weight, integers, panel * width, m, packer.rows(), memory.buffers());
+        HWY_DYNAMIC_DISPATCH(write_panel)(memory.buffers().sums, y, panel * width, write);
+      }
+    };
   });
 }
 

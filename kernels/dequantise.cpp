@@ -1,5 +1,6 @@
 #include "kernels/dequantise.h"
 
+#include "kernels/block_panels.h"
 #include "kernels/error.h"
 
 namespace gorgon {
@@ -32,6 +33,13 @@ void dequantise(ConstView weight, View out, const Stream& stream) {
 void dequantise(const WeightMatrix& weight, int64_t begin, View out, const Stream& stream) {
   require(!weight.empty() && 0 <= begin && out.rows() <= weight.rows - begin, "dequantise",
           "rows outside the weight");
+  if (in_panels(weight)) {
+    const int64_t row_bytes = bytes_of(weight.type, weight.columns);
+    Tensor rows(DType::u8, {out.rows() * row_bytes});
+    for (int64_t i = 0; i < out.rows(); ++i) blocks_of_row(weight, begin + i, rows.data() + i * row_bytes);
+    dequantise(BasicView<const std::byte>{rows.data(), weight.type, out.shape, Device{}, 0}, out, stream);
+    return;
+  }
   const ConstView all = BasicView<const std::byte>{
       weight.storage->data(), weight.type, {weight.rows, weight.columns}, weight.storage->device(), 0};
   dequantise(ConstView(all.rows(begin, begin + out.rows())), out, stream);

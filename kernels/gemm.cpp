@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/block_linear.h"
+#include "kernels/block_panels.h"
 #include "kernels/dequantise.h"
 #include "kernels/error.h"
 #include "kernels/transfer.h"
@@ -61,11 +62,13 @@ void linear(ConstView x, const WeightMatrix& weight, View y, Write write, const 
     gemm(x, weight.view(), y, options, stream);
     return;
   }
-  // Blocks of a CPU are multiplied as they are. Beyond a few rows bf16 units earn back what decoding into
-  // memory costs; f32 stays with one way of summing, so that a row's bits do not depend on the others.
+  // Blocks of a CPU are multiplied as they are. Blocks in rows have to be decoded for that: beyond a few rows
+  // bf16 units earn back what decoding into memory costs; f32 stays with one way of summing, so that a row's
+  // bits do not depend on the others.
   constexpr int64_t kFewRows = 32;
   const bool is_cpu = stream.device().kind == DeviceKind::cpu;
-  if (is_cpu && is_block_quantised(weight.type) && (x.type == DType::f32 || x.rows() <= kFewRows)) {
+  if (is_cpu && is_block_quantised(weight.type) &&
+      (in_panels(weight) || x.type == DType::f32 || x.rows() <= kFewRows)) {
     block_linear(x, weight, y, write, stream);
     return;
   }

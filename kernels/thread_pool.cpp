@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <hwy/cache_control.h>
 #include <sched.h>
 
 namespace gorgon {
@@ -12,6 +13,29 @@ int available_cores() {
   if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
+
+// Whether `ready` came true within a few tens of microseconds: a step of decoding is hundreds of loops that
+// are shorter than waking a thread up.
+template <typename Ready>
+bool spin_until(const Ready& ready) {
+  constexpr int kLooks = 1000;
+  for (int i = 0; i < kLooks; ++i) {
+    if (ready()) return true;
+    hwy::Pause();
+  }
+  return false;
+}
+
+// What others look at without the lock is written with it.
+template <typename T>
+T look(const T& value) {
+  return std::atomic_ref(const_cast<T&>(value)).load(std::memory_order_acquire);
+}
+template <typename T>
+void show(T& value, T next) {
+  std::atomic_ref(value).store(next, std::memory_order_release);
+}
+
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) {
@@ -23,7 +47,7 @@ ThreadPool::ThreadPool(int threads) {
 ThreadPool::~ThreadPool() {
   {
     const std::lock_guard lock(mutex_);
-    stopping_ = true;
+    show(stopping_, true);
   }
   start_.notify_all();
   for (std::thread& worker : workers_) worker.join();
@@ -41,9 +65,11 @@ void ThreadPool::run_items(const std::function<void(int64_t)>& body, int64_t cou
 
 void ThreadPool::work() {
   uint64_t seen = 0;
-  std::unique_lock lock(mutex_);
+  const auto has_news = [&] { return look(stopping_) || look(generation_) != seen; };
   for (;;) {
-    start_.wait(lock, [&] { return stopping_ || generation_ != seen; });
+    spin_until(has_news);
+    std::unique_lock lock(mutex_);
+    start_.wait(lock, has_news);
     if (stopping_) return;
     seen = generation_;
     const std::function<void(int64_t)>* body = body_;
@@ -51,7 +77,8 @@ void ThreadPool::work() {
     lock.unlock();
     run_items(*body, count);
     lock.lock();
-    if (--running_ == 0) done_.notify_one();
+    show(running_, running_ - 1);
+    if (running_ == 0) done_.notify_one();
   }
 }
 
@@ -66,12 +93,13 @@ void ThreadPool::parallel_for(int64_t count, const std::function<void(int64_t)>&
     body_ = &body;
     count_ = count;
     next_.store(0);
-    running_ = static_cast<int>(workers_.size());
+    show(running_, static_cast<int>(workers_.size()));
     error_ = nullptr;
-    ++generation_;
+    show(generation_, generation_ + 1);
   }
   start_.notify_all();
   run_items(body, count);
+  spin_until([&] { return look(running_) == 0; });
   std::unique_lock lock(mutex_);
   done_.wait(lock, [&] { return running_ == 0; });
   if (error_) std::rethrow_exception(error_);

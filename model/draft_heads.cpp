@@ -170,11 +170,10 @@ namespace {
 // f32 [rows, columns] of a matrix, on the host.
 Tensor host_values(const WeightMatrix& matrix) {
   const Stream host(Device{}, 1);
-  const Tensor storage = matrix.storage->to(Device{});
+  WeightMatrix on_host = matrix;
+  on_host.storage = std::make_shared<const Tensor>(matrix.storage->to(Device{}));
   Tensor values(DType::f32, {matrix.rows, matrix.columns});
-  dequantise(
-      BasicView<const std::byte>{storage.data(), matrix.type, {matrix.rows, matrix.columns}, Device{}, 0},
-      values.view(), host);
+  dequantise(on_host, 0, values.view(), host);
   return values;
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "data/file.h"
+#include "kernels/block_panels.h"
 #include "kernels/dequantise.h"
 #include "kernels/thread_pool.h"
 #include "model/model_files.h"
@@ -139,7 +140,10 @@ class Importer {
     if (stream_.device() != Device{}) tensor = tensor.to(stream_.device());
   }
   void move(WeightMatrix& matrix) const {
-    if (stream_.device() == Device{}) return;
+    if (stream_.device() == Device{}) {
+      if (has_panels(matrix.type)) matrix = to_panels(matrix, stream_);
+      return;
+    }
     matrix.storage = std::make_shared<const Tensor>(matrix.storage->to(stream_.device(), kWeights));
   }
 

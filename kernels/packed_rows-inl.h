@@ -1,0 +1,95 @@
+// Rows of x in the order in which block_linear() reads them. Include it behind hwy/foreach_target.h.
+#if defined(GORGON_KERNELS_PACKED_ROWS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef GORGON_KERNELS_PACKED_ROWS_INL_H_
+#undef GORGON_KERNELS_PACKED_ROWS_INL_H_
+#else
+#define GORGON_KERNELS_PACKED_ROWS_INL_H_
+#endif
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+#include "kernels/block_panels-inl.h"
+#include "kernels/packed_rows.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace gorgon::cpu::HWY_NAMESPACE {
+
+using namespace simd::HWY_NAMESPACE;
+
+// q of 32 values, to nearest (ties to even), and the numbers that go with them. 16 bits less two: 32 products
+// with 8 bits stay inside 32.
+constexpr float kMostQ = 16383;
+
+struct GroupNumbers {
+  float scale, sum;
+};
+
+template <typename T>
+HWY_INLINE GroupNumbers quantise_group(const T* x, int32_t* q) {
+  const hn::CappedTag<float, 16> d;
+  const hn::RebindToSigned<decltype(d)> whole;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto most = hn::Zero(d);
+  for (int64_t i = 0; i < kGroup; i += lanes) most = hn::Max(most, hn::Abs(load(d, x + i)));
+  const float largest = hn::GetLane(hn::MaxOfLanes(d, most));
+  if (!(largest > 0)) {  // zeros
+    std::fill_n(q, kGroup, 0);
+    return {0, 0};
+  }
+  const auto inverse = hn::Set(d, kMostQ / largest);
+  auto sums = hn::Zero(whole);
+  for (int64_t i = 0; i < kGroup; i += lanes) {
+    const auto value = hn::NearestInt(hn::Mul(load(d, x + i), inverse));
+    sums = hn::Add(sums, value);
+    hn::StoreU(value, whole, q + i);
+  }
+  const float scale = largest / kMostQ;
+  return {scale, scale * static_cast<float>(hn::GetLane(hn::SumOfLanes(whole, sums)))};
+}
+
+template <typename T>
+void pack_integers(ConstView x, const std::array<uint8_t, kGroup>& columns, int64_t row, int64_t rows,
+                   const PackedRowsOut& to) {
+  const int64_t groups = x.columns() / kGroup;
+  for (int64_t i = 0; i < rows; ++i) {
+    const T* from = x.as<T>() + (row + i) * x.stride();
+    for (int64_t g = 0; g < groups; ++g) {
+      HWY_ALIGN int32_t q[kGroup];
+      const GroupNumbers numbers = quantise_group(from + g * kGroup, q);
+      to.scales[g * rows + i] = numbers.scale;
+      to.sums[g * rows + i] = numbers.sum;
+      uint32_t* pairs = to.pairs + g * 16 * rows + i;
+      for (size_t p = 0; p < 16; ++p) {
+        const auto low = static_cast<uint32_t>(q[columns[2 * p]]) & 0xffffu;
+        pairs[static_cast<int64_t>(p) * rows] = low | static_cast<uint32_t>(q[columns[2 * p + 1]]) << 16;
+      }
+    }
+  }
+}
+
+// One strip: rows [row, row + rows) of x.
+template <typename T>
+void pack_strip_of(ConstView x, DType type, bool integers, int64_t row, int64_t rows,
+                   const PackedRowsOut& to) {
+  if (!integers) {
+    pack_transposed(x.as<T>() + row * x.stride(), x.stride(), rows, x.columns(), rows, to.values);
+  } else if (type == DType::q8_0) {
+    pack_integers<T>(x, Bytes::kColumns, row, rows, to);
+  } else {
+    pack_integers<T>(x, Nibbles<true>::kColumns, row, rows, to);
+  }
+}
+
+void pack_strip(ConstView x, DType type, bool integers, int64_t row, int64_t rows, const PackedRowsOut& to) {
+  if (x.type == DType::f32) {
+    pack_strip_of<float>(x, type, integers, row, rows, to);
+  } else {
+    pack_strip_of<bf16>(x, type, integers, row, rows, to);
+  }
+}
+
+}  // namespace gorgon::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+#endif
