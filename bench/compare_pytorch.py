@@ -94,7 +94,7 @@ save_strategy: "no"
         steps = [row for row in map(json.loads, file) if "tokens_per_s" in row]
     tokens = sum(row["tokens"] for row in steps)
     return {"tokens_per_s": statistics.median(row["tokens_per_s"] for row in steps[1:]), "tokens_per_cpu_s": tokens / cpu,
-            "prefill_tokens_per_s": tokens / prefill, "prefill_tokens_per_cpu_s": tokens / prefill_cpu, "profile": out.splitlines(),
+            "prefill_tokens_per_s": tokens / prefill, "prefill_tokens_per_cpu_s": tokens / prefill_cpu, "profile": [line for line in out.splitlines() if len(line.split()) > 5 and "/" not in line],
             "losses": [row["loss"] for row in steps], **usage}
 
 

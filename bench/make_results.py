@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Makes bench/RESULTS.md from the JSON files in bench/results/.
+
+Three kinds of file: Google Benchmark's (gorgon_bench --benchmark_out=F), those of bench/compare_pytorch.py, and timings of whole
+commands ({"command", "device", "timings": [{"what", "seconds", "cpu_seconds"}], "versions"}). What has no file is not measured, and
+the page says so.
+
+  python bench/make_results.py
+"""
+import glob
+import json
+import os
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def number(value, digits=1):
+    return f"{value:,.{digits}f}" if value < 1000 else f"{value:,.0f}"
+
+
+def kernels(data):
+    context = data["context"]
+    lines = [f"Device: {context.get('device', context['num_cpus'])}. Command: `{context.get('command', context['executable'])}`"
+             f" ({context['date'][:10]}). Peaks are measured in the same run: cache-sized products, and a copy far larger than the caches.",
+             "", "| benchmark | time | CPU time | rate | share of the peak |", "|---|---|---|---|---|"]
+    for row in data["benchmarks"]:
+        if row.get("error_occurred"):
+            continue
+        unit, rate = row["time_unit"], ""
+        for name in ["GFLOP/s", "GB/s", "tokens/s"]:
+            if name in row:
+                rate = f"{number(row[name])} {name}"
+        share = f"{100 * row['share_of_peak']:.0f} %" if "share_of_peak" in row else ""
+        lines.append(f"| {row['name'].replace('/real_time', '')} | {number(row['real_time'], 2)} {unit} |"
+                     f" {number(row['cpu_time'], 2)} {unit} | {rate} | {share} |")
+    return lines
+
+
+def comparison(data):
+    lines = [f"Device: {data['device']}. Command: `{data['command']}`", "",
+             "| program | tokens/s | tokens per CPU second | peak memory | taken by other programs |", "|---|---|---|---|---|"]
+    for pair in data["pairs"]:
+        for name, run in pair.items():
+            lines.append(f"| {name} | {run['tokens_per_s']:.0f} | {run['tokens_per_cpu_s']:.0f} |"
+                         f" {run['peak_rss_bytes'] / 2**30:.2f} GiB | {100 * run['share_of_other_programs']:.0f} % |")
+    for style, ratio in data["ratios"].items():
+        peer = data["pairs"][0][style]
+        versions = ", ".join(f"{name} {version}" for name, version in peer["versions"].items())
+        text = (f"Against {style} PyTorch ({versions}, {peer['optimizer']}): **{ratio['speed']:.2f}** times the tokens per second"
+                f" ({ratio['speed_by_cpu_time']:.2f} by CPU time), {100 * ratio['memory']:.0f} % of the memory")
+        if "prefill_tokens_per_s" in ratio:
+            text += (f"; the backbone alone {ratio['prefill_tokens_per_s']:.2f} times"
+                     f" ({ratio['prefill_tokens_per_cpu_s']:.2f} by CPU time)")
+        lines += ["", text + "."]
+    return lines
+
+
+def timings(data):
+    lines = [f"Device: {data['device']}. Command: `{data['command']}`", "", "| what | wall | CPU |", "|---|---|---|"]
+    for row in data["timings"]:
+        lines.append(f"| {row['what']} | {number(row['seconds'])} s | {number(row['cpu_seconds'])} s |")
+    return lines
+
+
+def section(path):
+    with open(path, encoding="utf-8") as file:
+        data = json.load(file)
+    title = data.get("title") or os.path.basename(path)[:-5].replace("_", " ")
+    make = kernels if "benchmarks" in data else comparison if "pairs" in data else timings
+    return [f"## {title}", "", *make(data), ""]
+
+
+def main():
+    lines = ["# Measured speeds", "", "Made by bench/make_results.py from bench/results/; what was tried is in docs/performance.md.", ""]
+    for path in sorted(glob.glob(os.path.join(HERE, "results", "*.json"))):
+        lines += section(path)
+    if not glob.glob(os.path.join(HERE, "results", "gpu*.json")):
+        lines += ["## GPU", "", "Not measured.", ""]
+    with open(os.path.join(HERE, "RESULTS.md"), "w", encoding="utf-8") as file:
+        file.write("\n".join(lines).rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    main()
