@@ -62,7 +62,7 @@ TEST(IncludeArrows, SomeLibrariesAreKnownToOneFile) {
   const std::map<std::string, std::string> libraries = {{"yaml-cpp/", "trainer/yaml_document.cpp"},
                                                         {"spdlog/", "trainer/console.cpp"},
                                                         {"dnnl", "kernels/gemm_onednn.cpp"},
-                                                        {"hdf5.h", "data/dataset_file.cpp"}};
+                                                        {"hdf5.h", "data/hdf5_file.cpp"}};
   for (const auto& [folder, folders] : allowed()) {
     for (const auto& entry : fs::recursive_directory_iterator(folder)) {
       if (!is_source(entry.path())) continue;
