@@ -67,6 +67,7 @@ for part in "$@"; do
       for model in "${models[@]}"; do
         timeout "$(seconds_for 40)" "$build/gorgon_gpu_bench" "$build/part-own-$model.json" "$(seconds_for $share)" "$model"
       done
+      timeout "$(seconds_for 40)" "$build/gorgon_gpu_bench" "$build/part-reference.json" "$(seconds_for 35)" reference
       ;;
     peers)
       where='torch.cuda.is_available()'

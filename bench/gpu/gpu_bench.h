@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -72,5 +73,7 @@ void measure_machine(const Stream& stream, const Sink& sink);
 void measure_optimizer(const Stream& stream, const Sink& sink);
 void measure_steps(const Sizes& sizes, const std::vector<int64_t>& tokens, const Stream& stream,
                    const std::function<bool()>& out_of_time, const Sink& sink);
+void measure_reference_job(const Sizes& sizes, int64_t samples, int64_t evaluation_samples,
+                           const Stream& stream, const std::function<bool()>& out_of_time, const Sink& sink);
 
 }  // namespace gorgon::bench

@@ -1,3 +1,4 @@
+#include <chrono>
 #include <cmath>
 
 #include "bench/gpu/gpu_bench.h"
@@ -44,16 +45,18 @@ struct Model {
 Line measure_step(const Model& model, const Job& job, Floor& floor, const Stream& stream) {
   const Sequences sequences = random_sequences(model.sizes, job.tokens, job.length, job.supervised_share);
   const int64_t all = sequences.count();
-  const double forward = seconds_of(
-      stream, kRounds, [&] { forward_state_rows(model.backbone, sequences, kHeads, all, stream); });
+  StateRows rows;
+  const auto run_backbone = [&] { forward_state_rows(model.backbone, sequences, kHeads, all, rows, stream); };
+  const double forward = seconds_of(stream, kRounds, run_backbone);
   int64_t step = 1;
   StepResult last;
   const double whole = seconds_of(stream, kRounds, [&] {
-    last = model.trainer.step(forward_state_rows(model.backbone, sequences, kHeads, all, stream), step++);
+    run_backbone();
+    last = model.trainer.step(rows, step++);
   });
-  const int64_t rows = rows_of_all_heads(supervised_rows(sequences, kHeads)) / kHeads;
+  const int64_t head_rows = rows_of_all_heads(supervised_rows(sequences, kHeads)) / kHeads;
   const double backbone_floor = floor.seconds(backbone_products(model.sizes, job.tokens));
-  const double heads_floor = floor.seconds(head_products(model.sizes, rows));
+  const double heads_floor = floor.seconds(head_products(model.sizes, head_rows));
   Line line("step");
   line.add("model", model.sizes.name)
       .add("tokens", job.tokens)
@@ -166,6 +169,36 @@ void measure_steps(const Sizes& sizes, const std::vector<int64_t>& tokens, const
       sink(measure_step({sizes, backbone, trainer}, job, floor, stream));
     }
   }
+}
+
+// Samples of some 130 tokens, packed to 256, in 3 epochs of steps of 16 sequences, with an evaluation every
+// 15 steps.
+void measure_reference_job(const Sizes& sizes, int64_t samples, int64_t evaluation_samples,
+                           const Stream& stream, const std::function<bool()>& out_of_time, const Sink& sink) {
+  constexpr int64_t kLength = 256, kSampleTokens = 130, kBatch = 16, kEpochs = 3, kEvaluateEvery = 15;
+  const auto packed = [&](int64_t count) { return (count * kSampleTokens + kLength - 1) / kLength; };
+  const int64_t steps = kEpochs * ((packed(samples) + kBatch - 1) / kBatch);
+  const ModelWeights weights = random_model(sizes, stream);
+  const Backbone backbone(weights, DType::bf16);
+  HeadTrainer trainer(trainer_options(), weights.lm_head, DType::bf16, stream);
+  const Sequences train = random_sequences(sizes, kBatch * kLength, kLength, 1.0);
+  const Sequences test = random_sequences(sizes, packed(evaluation_samples) * kLength, kLength, 1.0);
+  StateRows rows;
+  std::vector<HeadMetrics> metrics;
+  Line line("reference_job");
+  line.add("model", sizes.name).add("samples", samples).add("steps", steps);
+  const auto begin = std::chrono::steady_clock::now();
+  for (int64_t step = 1; step <= steps; ++step) {
+    if (out_of_time()) return sink(line.add("not_measured", "out of time"));
+    forward_state_rows(backbone, train, kHeads, kBatch, rows, stream);
+    trainer.step(rows, step);
+    if (step % kEvaluateEvery != 0) continue;
+    forward_state_rows(backbone, test, kHeads, kBatch, rows, stream);
+    trainer.evaluate(rows, metrics);
+  }
+  stream.synchronize();
+  line.add("seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  sink(line);
 }
 
 }  // namespace gorgon::bench
