@@ -42,6 +42,14 @@ for part in "$@"; do
     tests)
       timeout "$(seconds_for 25)" "$build/gorgon_gpu_tests" --json "$build/part-tests.json" >&2 ||
         [ -s "$build/part-tests.json" ] || note tests "did not end"
+      for type in f32 bf16; do
+        steps=$build/bitsandbytes-$type.bin
+        if "$python" "$root/tests/oracle/adamw_cuda.py" --dtype "$type" --device "$device" "$steps" >&2 2>/dev/null; then
+          "$build/gorgon_gpu_bench" "$build/part-bitsandbytes-$type.json" 60 "bitsandbytes=$steps"
+        else
+          note "bitsandbytes-$type" "no bitsandbytes for this device"
+        fi
+      done
       ;;
     sanitizer)
       # The tests of single kernels: a whole training run under it takes too long.

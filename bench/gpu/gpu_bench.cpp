@@ -1,6 +1,7 @@
 // gorgon_gpu_bench OUTPUT.json SECONDS PART...: times parts and whole steps on GORGON_TEST_DEVICE (default
 // cuda). Every step stands beside the matrix products it cannot do without, back to back through the same
-// library in the same run. PART is machine, optimizer, reference or a model of gpu_shapes.cpp; what does not
+// library in the same run. PART is machine, optimizer, reference, bitsandbytes=FILE
+// or a model of gpu_shapes.cpp; what does not
 // fit into SECONDS is left out and said.
 #include "bench/gpu/gpu_bench.h"
 
@@ -45,6 +46,8 @@ void run(const std::string& output, double seconds, const std::vector<std::strin
       measure_machine(stream, sink);
     } else if (part == "optimizer") {
       measure_optimizer(stream, sink);
+    } else if (part.rfind("bitsandbytes=", 0) == 0) {
+      compare_with_bitsandbytes(part.substr(part.find('=') + 1), stream, sink);
     } else if (part == "reference") {
       const bool is_gpu = stream.device().kind == DeviceKind::cuda;
       const Sizes& sizes = is_gpu ? all_sizes().front() : all_sizes().back();
