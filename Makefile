@@ -2,13 +2,23 @@
 # Both install what is missing (and say so), and do again only what is not done yet.
 BUILD ?= build
 GORGON := $(BUILD)/trainer/gorgon
-GENERATOR := $(BUILD)/data/generator/text_to_sql_generator
+GENERATOR := $(BUILD)/data/generator/chat_generator
 DATA := runs/quickstart-data
+RUN := runs/quickstart
 
-.PHONY: quickstart test build install install-test model data format
+.PHONY: quickstart test build install install-test model data answers format
 
-quickstart: install build model data
+# The model answers prompts itself, heads learn from the answers, and the answers to other prompts tell what they gain.
+quickstart: install build model data answers
 	$(GORGON) train configs/quickstart.yaml
+	@if [ $(RUN)/eval.json -nt $(RUN)/medusa_heads.safetensors ] && [ -s $(DATA)/eval-f32.json ]; then \
+	  echo "already measured: $(RUN)/eval.json"; \
+	else \
+	  $(GORGON) eval $(RUN) --data $(DATA)/test.jsonl --limit 3 --draft heads --dtype f32 --output $(DATA)/eval-f32.json && \
+	  $(GORGON) eval $(RUN) --data $(DATA)/test.jsonl --limit 8 --draft heads; \
+	fi
+	@python3 scripts/quickstart_summary.py $(RUN)/eval.json $(DATA)/eval-f32.json
+	@echo "report: $(RUN)/report.html"
 
 test: install-test model
 	cmake -S . -B $(BUILD) -G Ninja
@@ -17,7 +27,7 @@ test: install-test model
 
 build: install
 	cmake -S . -B $(BUILD) -G Ninja
-	cmake --build $(BUILD) --target gorgon text_to_sql_generator
+	cmake --build $(BUILD) --target gorgon chat_generator
 
 install:
 	scripts/install.sh
@@ -31,8 +41,15 @@ model:
 # Written again each time, always to the same bytes.
 data: build
 	mkdir -p $(DATA)
-	$(GENERATOR) --rows 2000 --split train --output $(DATA)/train.jsonl
-	$(GENERATOR) --rows 200 --split eval --output $(DATA)/eval.jsonl
+	$(GENERATOR) --task json --rows 200 --split train --output $(DATA)/prompts.jsonl
+	$(GENERATOR) --task json --rows 40 --split eval --output $(DATA)/test-prompts.jsonl
+
+# Once; a stopped one goes on.
+answers: data model
+	$(GORGON) distill configs/quickstart.yaml --set train_dataset_path=$(DATA)/prompts.jsonl \
+	  --max-new-tokens 96 --output $(DATA)/train.jsonl
+	$(GORGON) distill configs/quickstart.yaml --set train_dataset_path=$(DATA)/test-prompts.jsonl \
+	  --max-new-tokens 96 --output $(DATA)/test.jsonl
 
 format:
 	clang-format-14 -i $$(git ls-files '*.cpp' '*.h' '*.cu' '*.cuh')

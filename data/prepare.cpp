@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <exception>
+#include <unordered_set>
 #include <utility>
 
 #include "data/file.h"
 #include "data/json.h"
+#include "data/prompt_text.h"
 #include "kernels/error.h"
 #include "kernels/thread_pool.h"
 
@@ -21,10 +23,44 @@ constexpr size_t kBatchBytes = size_t{4} << 20;  // and text held, but for a sin
 constexpr size_t kMaxReason = 400;               // bytes kept of what a template says
 constexpr const char* kReportKey = "report";
 
+constexpr const char* kDuplicate = "prompt of an earlier row";
+
+// Why a row is left to another purpose.
+const char* describe(Split split) {
+  switch (split) {
+    case Split::calibration:
+      return "prompt kept for calibration";
+    case Split::test:
+      return "prompt kept for tests";
+    case Split::training:
+      break;
+  }
+  return "prompt kept for training";
+}
+
 struct Result {
   Document document;
+  std::string prompt_sum;  // SHA-256, where rows are split by it
+  Split split = Split::training;
   std::exception_ptr error;
 };
+
+Result read_row(const DataLine& line, const PrepareOptions& options, const Tokenizer& tokenizer,
+                const ChatTemplate* chat_template) {
+  Result result;
+  try {
+    const Row row = parse_row(line, options.vocabulary > 0 ? options.vocabulary : tokenizer.vocab_size());
+    result.document = make_document(row, tokenizer, chat_template, options.assistant_only_loss);
+    const auto prompt = options.split ? prompt_text(row, tokenizer, chat_template) : std::nullopt;
+    if (prompt) {
+      result.prompt_sum = sha256_of(*prompt);
+      result.split = split_of(*prompt);
+    }
+  } catch (...) {
+    result.error = std::current_exception();  // the first line's is reported, not the first in time
+  }
+  return result;
+}
 
 // Lines of the next batch; fewer than all only at the end of the data.
 std::vector<DataLine> read_batch(LineSource& source) {
@@ -47,13 +83,15 @@ int64_t count_supervised(const std::vector<int32_t>& labels) {
 class Collector {
  public:
   Collector(const PrepareOptions& options, PreparedDataset& out)
-      : out_(out), packer_(options.packing, options.max_seq_length, out.dataset) {}
+      : out_(out), split_(options.split), packer_(options.packing, options.max_seq_length, out.dataset) {}
 
-  void add(const DataLine& line, const Document& document) {
+  void add(const DataLine& line, const Result& result) {
+    const Document& document = result.document;
     PrepareReport& report = out_.report;
     ++report.rows;
-    if (document.skipped) {
-      auto& skipped = report.skipped[std::string(describe(*document.skipped))];
+    const std::string reason = why_not(result);
+    if (!reason.empty()) {
+      auto& skipped = report.skipped[reason];
       if (skipped.rows++ == 0) {
         skipped.first = at_line(line.file, line.number);
         if (!document.why.empty()) skipped.first += ": " + document.why.substr(0, kMaxReason);
@@ -81,7 +119,17 @@ class Collector {
   }
 
  private:
+  // Why the row is left out; "" where it is not.
+  std::string why_not(const Result& result) {
+    if (result.document.skipped) return std::string(describe(*result.document.skipped));
+    if (!split_ || result.prompt_sum.empty()) return "";
+    if (!seen_.insert(result.prompt_sum).second) return kDuplicate;
+    return result.split == *split_ ? "" : describe(result.split);
+  }
+
   PreparedDataset& out_;
+  std::optional<Split> split_;
+  std::unordered_set<std::string> seen_;  // SHA-256 of the prompts
   Packer packer_;
 };
 
@@ -121,7 +169,8 @@ std::map<std::string, std::string> identity(const PrepareOptions& options, const
           {"template_sha256", sha256_of(tokenizer.chat_template())},
           {"max_seq_length", std::to_string(options.max_seq_length)},
           {"packing", std::string(name(options.packing))},
-          {"assistant_only_loss", only ? (*only ? "true" : "false") : "auto"}};
+          {"assistant_only_loss", only ? (*only ? "true" : "false") : "auto"},
+          {"split", options.split ? describe(*options.split) : "all"}};
 }
 
 // The numbers of a report by name: the one list behind saving and reading it.
@@ -194,16 +243,11 @@ PreparedDataset prepare(const PrepareOptions& options, const Tokenizer& tokenize
     std::vector<Result> results(lines.size());
     pool.parallel_for(static_cast<int64_t>(lines.size()), [&](int64_t i) {
       const auto at = static_cast<size_t>(i);
-      try {
-        results[at].document = make_document(parse_row(lines[at], tokenizer.vocab_size()), tokenizer,
-                                             chat_template, options.assistant_only_loss);
-      } catch (...) {
-        results[at].error = std::current_exception();  // the first line's is reported, not the first in time
-      }
+      results[at] = read_row(lines[at], options, tokenizer, chat_template);
     });
     for (size_t i = 0; i < lines.size(); ++i) {
       if (results[i].error) std::rethrow_exception(results[i].error);
-      collector.add(lines[i], results[i].document);
+      collector.add(lines[i], results[i]);
     }
     if (progress) progress(source.bytes_done(), source.bytes_total());
   }
@@ -224,6 +268,11 @@ PreparedDataset load_or_prepare(const fs::path& path, const PrepareOptions& opti
   write_dataset(path, out.dataset);
   out.made_because = std::move(because);
   return out;
+}
+
+bool is_put_aside(const std::string& reason) {
+  return reason == kDuplicate || reason == describe(Split::calibration) || reason == describe(Split::test) ||
+         reason == describe(Split::training);
 }
 
 std::string to_text(const PrepareReport& report) {

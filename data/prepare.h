@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "data/packing.h"
+#include "data/splits.h"
 #include "data/supervision.h"
 
 namespace gorgon {
@@ -19,7 +20,10 @@ struct PrepareOptions {
   std::vector<std::string> files;  // JSONL: paths or globs
   int64_t max_seq_length = 2048;   // tokens
   Packing packing = Packing::wrapped;
+  int64_t vocabulary = 0;  // ids of rows of tokens lie below; 0: the tokenizer's (a model may have more)
   std::optional<bool> assistant_only_loss;  // unset: false for text, true for chats
+  // Only the rows whose prompt (prompt_text) falls into this split, without duplicates; unset: all rows.
+  std::optional<Split> split;
 };
 
 // What became of the rows. Tokens are counted before clipping.
@@ -29,13 +33,15 @@ struct PrepareReport {
     std::string first;  // FILE:LINE of the first one, and why where the template refused it
   };
   int64_t rows = 0;                        // lines that are not blank
-  std::map<std::string, Skipped> skipped;  // by reason: describe(SkipReason)
+  std::map<std::string, Skipped> skipped;  // by reason: describe(SkipReason), or for which split they are
   int64_t documents = 0;                   // rows that were used
   int64_t tokens = 0, supervised_tokens = 0;
   int64_t clipped_tokens = 0, clipped_documents = 0;  // packing none
   int64_t sequences = 0;
   int64_t empty_sequences = 0;  // sequences without any supervised token; they are kept
 };
+// Whether a reason of `skipped` is no fault of the row: it belongs to another split or repeats a prompt.
+bool is_put_aside(const std::string& reason);
 std::string to_text(const PrepareReport& report);  // a few lines for a terminal
 
 struct PreparedDataset {

@@ -146,6 +146,28 @@ DraftHeads DraftHeads::load(const std::filesystem::path& file, const WeightMatri
   return DraftHeadsReader(file, lm_head, compute, stream).read();
 }
 
+DraftHeads DraftHeads::of(const MedusaHeads& heads, int64_t vocabulary) {
+  const auto lent = [](const Tensor& tensor) {
+    return WeightMatrix{tensor.type(), tensor.shape()[0], tensor.shape()[1],
+                        std::shared_ptr<const Tensor>(std::shared_ptr<void>(), &tensor)};
+  };
+  DraftHeads draft;
+  draft.compute_ = heads.heads.at(0).blocks.at(0).weight.type();
+  draft.vocabulary_ = vocabulary;
+  draft.vocab_ids_ = heads.vocab_ids;
+  for (const MedusaHead& head : heads.heads) {
+    Head& to = draft.heads_.emplace_back();
+    for (const MedusaHead::ResBlock& block : head.blocks) {
+      to.blocks.push_back({lent(block.weight), block.bias.to(block.bias.device())});
+    }
+    to.linear = head.linear.empty() ? head.frozen : lent(head.linear);
+    if (head.a.empty()) continue;
+    to.a = lent(head.a);
+    to.b = lent(head.b);
+  }
+  return draft;
+}
+
 void DraftHeads::logits(int k, ConstView states, View out, const Stream& stream) const {
   const Head& head = heads_[static_cast<size_t>(k)];
   const Shape shape = states.shape;

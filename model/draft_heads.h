@@ -24,6 +24,10 @@ class DraftHeads {
   static DraftHeads load(const std::filesystem::path& file, const WeightMatrix& lm_head, DType compute,
                          const Stream& stream);
 
+  // Heads in training as they are at this moment: `heads` lends its memory and must outlive the result.
+  // vocabulary: the backbone's.
+  static DraftHeads of(const MedusaHeads& heads, int64_t vocabulary);
+
   int count() const { return static_cast<int>(heads_.size()); }  // K
   int layers() const { return heads_.empty() ? 0 : static_cast<int>(heads_[0].blocks.size()); }
   int64_t outputs() const { return vocab_ids_.empty() ? vocabulary_ : std::ssize(vocab_ids_); }  // N

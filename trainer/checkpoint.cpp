@@ -146,6 +146,7 @@ std::string to_json(const TrainingState& state) {
                      {"cursor", state.loader.cursor},
                      {"shuffle_key", std::to_string(state.loader.key)},
                      {"seed", std::to_string(state.seed)},
+                     {"metric", state.metric},
                      {"best_metric", state.best_metric},
                      {"best_step", state.best_step},
                      {"evaluated_step", state.evaluated_step},
@@ -177,6 +178,7 @@ TrainingState parse_training_state(const std::string& text, const std::string& f
   state.adam_steps = integer("adam_steps");
   state.loader = {integer("epoch"), integer("cursor"), unsigned_text("shuffle_key")};
   state.seed = unsigned_text("seed");
+  state.metric = json_string(json, "metric", options);
   state.best_metric = json_number(json, "best_metric", options);
   state.best_step = integer("best_step");
   state.evaluated_step = integer("evaluated_step");

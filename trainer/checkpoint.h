@@ -20,7 +20,8 @@ struct TrainingState {
   int64_t adam_steps = 0;         // t of the moments
   LoaderState loader;             // its key and cursor are all the randomness of the order of sequences;
   uint64_t seed = 0;              // stochastic rounding is a function of (seed, parameter, element, step)
-  double best_metric = 0;         // valid when best_step > 0
+  std::string metric;             // what the best checkpoint is chosen by
+  double best_metric = 0;         // its value, valid when best_step > 0
   int64_t best_step = 0;          // step of the evaluation with the best metric; 0 = none yet
   int64_t evaluated_step = 0;     // step of the last evaluation
   int64_t stale_evaluations = 0;  // evaluations since the best one

@@ -24,7 +24,8 @@ int cache_command(const CacheArguments& arguments, Console& console, const StopS
     const fs::path dataset =
         arguments.dataset.empty() ? train_dataset_file(directory.prepared()) : arguments.dataset;
     const PreparedDataset train =
-        load_dataset(config, config.train_dataset_path, dataset, text, stream, console);
+        load_dataset(prepare_options(config, config.train_dataset_path, training_split(config)), dataset,
+                     text, stream, console);
     report_dataset(config.train_dataset_path, train, console);
     const ModelWeights weights = load_model(config.model_path, config.compute(), stream,
                                             WeightStorage::converted, config.quantisation());

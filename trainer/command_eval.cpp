@@ -11,6 +11,7 @@
 #include "trainer/decode_inputs.h"
 #include "trainer/eval_report.h"
 #include "trainer/label_evaluation.h"
+#include "trainer/report_page.h"
 
 namespace gorgon {
 namespace {
@@ -29,8 +30,9 @@ std::vector<double> loss_weights(const LossOptions& loss, int heads) {
 std::vector<HeadSums> label_sums(const DecodeInputs& inputs, const EvalArguments& arguments,
                                  Console& console) {
   const RunConfig& config = inputs.found.config;
-  const PreparedDataset prepared =
-      prepare_rows(prepare_options(config, arguments.data), inputs.text, inputs.stream, console);
+  const PreparedDataset prepared = prepare_rows(
+      prepare_options(config, arguments.data, split_of_data(config, arguments.data, Split::test)),
+      inputs.text, inputs.stream, console);
   check_token_range(prepared.dataset, inputs.weights.config.vocab_size, arguments.data.front());
   return evaluate_labels(inputs, prepared.dataset, arguments.limit, console);
 }
@@ -109,10 +111,12 @@ int eval_command(const EvalArguments& arguments, Console& console, const StopSig
     fmt::print("{}", decode_table(evaluation));
     json.update(decode_json(evaluation, weights));
   }
-  if (!arguments.output.empty()) {
-    add_origin(json, inputs, arguments, set, options.tree);
-    write_atomically(arguments.output,
-                     json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n");
+  add_origin(json, inputs, arguments, set, options.tree);
+  const std::string text = json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+  if (!arguments.output.empty()) write_atomically(arguments.output, text);
+  if (inputs.found.is_finished_run(arguments.run)) {
+    write_atomically(arguments.run / kEvalFile, text);
+    write_report(arguments.run);
   }
   require_lossless(evaluation, inputs.compute, arguments.temperature);
   return 0;

@@ -2,7 +2,6 @@
 #include <iostream>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "kernels/error.h"
 #include "model/decoder.h"
@@ -79,7 +78,7 @@ struct Session {
 };
 
 std::string answer_prompt(const Session& session, const Prompt& prompt) {
-  const bool colour = isatty(STDOUT_FILENO) != 0;
+  const bool colour = wants_colour(stdout);
   AnswerPrinter printer(session.text.tokenizer, colour);
   Decoder decoder(session.backbone, &session.heads, session.options, session.stream);
   const Answer answer = decoder.answer(

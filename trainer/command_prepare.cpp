@@ -1,7 +1,6 @@
 #include <cstdio>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "data/preview.h"
 #include "kernels/error.h"
@@ -31,9 +30,9 @@ int prepare_command(const PrepareArguments& arguments, Console& console, const S
   check_model_path(config.model_path);
   const TextModel text(config.model_path);
   if (arguments.preview > 0) {
-    const bool colour = ::isatty(STDOUT_FILENO) != 0;
-    std::fputs(preview(prepare_options(config, config.train_dataset_path), text.tokenizer,
-                       text.chat_template(), arguments.preview, colour)
+    const bool colour = wants_colour(stdout);
+    std::fputs(preview(prepare_options(config, config.train_dataset_path, training_split(config)),
+                       text.tokenizer, text.chat_template(), arguments.preview, colour)
                    .c_str(),
                stdout);
     return 0;
@@ -41,16 +40,16 @@ int prepare_command(const PrepareArguments& arguments, Console& console, const S
   check_first_rows(config, text);
   RunDirectory directory(config.output_dir);
   const Stream stream(Device{}, StreamOptions{.stop_wanted = [&stop] { return stop.requested(); }});
-  const auto prepare_one = [&](const std::vector<std::string>& files, const fs::path& path) {
+  const auto prepare_one = [&](const PrepareOptions& options, const fs::path& path) {
     fs::create_directories(path.parent_path().empty() ? "." : path.parent_path());
-    const PreparedDataset prepared = load_dataset(config, files, path, text, stream, console);
+    const PreparedDataset prepared = load_dataset(options, path, text, stream, console);
     fmt::print("{}\n{}", path.string(), to_text(prepared.report));
   };
   try {
     for (const NamedPath& eval : config.eval_dataset_path) {
-      prepare_one({eval.path}, eval_dataset_file(directory.prepared(), eval.name));
+      prepare_one(prepare_options(config, {eval.path}), eval_dataset_file(directory.prepared(), eval.name));
     }
-    prepare_one(config.train_dataset_path,
+    prepare_one(prepare_options(config, config.train_dataset_path, training_split(config)),
                 arguments.dataset.empty() ? train_dataset_file(directory.prepared()) : arguments.dataset);
   } catch (const Stopped&) {
     directory.keep_prepared();  // the files that are whole

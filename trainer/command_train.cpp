@@ -11,6 +11,7 @@
 #include "trainer/head_sizes.h"
 #include "trainer/heads_file.h"
 #include "trainer/profile_table.h"
+#include "trainer/report_page.h"
 #include "trainer/run_config.h"
 #include "trainer/run_directory.h"
 #include "trainer/run_stream.h"
@@ -104,11 +105,12 @@ std::vector<EvalSet> load_evals(const RunConfig& config, const RunDirectory& dir
                                 const ModelConfig& model, const Stream& stream, Console& console) {
   std::vector<EvalSet> evals;
   for (const NamedPath& eval : config.eval_dataset_path) {
-    PreparedDataset prepared = load_dataset(
-        config, {eval.path}, eval_dataset_file(directory.prepared(), eval.name), text, stream, console);
+    PreparedDataset prepared =
+        load_dataset(prepare_options(config, {eval.path}), eval_dataset_file(directory.prepared(), eval.name),
+                     text, stream, console);
     report_dataset({eval.path}, prepared, console);
     check_token_range(prepared.dataset, model.vocab_size, eval.path);
-    evals.push_back({eval.name, std::move(prepared.dataset)});
+    evals.push_back({eval.name, std::move(prepared.dataset), {}});
   }
   return evals;
 }
@@ -117,10 +119,27 @@ Dataset load_train(const TrainArguments& arguments, const RunConfig& config, con
                    const TextModel& text, const ModelConfig& model, const Stream& stream, Console& console) {
   const fs::path path =
       arguments.dataset.empty() ? train_dataset_file(directory.prepared()) : arguments.dataset;
-  PreparedDataset prepared = load_dataset(config, config.train_dataset_path, path, text, stream, console);
+  PreparedDataset prepared =
+      load_dataset(prepare_options(config, config.train_dataset_path, training_split(config)), path, text,
+                   stream, console);
   report_dataset(config.train_dataset_path, prepared, console);
   check_token_range(prepared.dataset, model.vocab_size, config.train_dataset_path.front());
   return std::move(prepared.dataset);
+}
+
+// What the accepted length is measured on, where the run asks for it.
+void load_answers(const RunConfig& config, const RunDirectory& directory, const ModelWeights& weights,
+                  const TextModel& text, const Stream& stream, std::vector<EvalSet>& evals,
+                  Console& console) {
+  if (!is_accept_length(config.metric_for_best_model)) return;
+  const Backbone backbone(weights, config.compute());
+  for (size_t i = 0; i < evals.size(); ++i) {
+    OwnAnswersRequest request;
+    request.files = {config.eval_dataset_path[i].path};
+    request.kept = own_answers_file(directory.prepared(), evals[i].name);
+    request.model_fingerprint = weights.fingerprint;
+    evals[i].answers = load_own_answers(backbone, text, request, stream, console);
+  }
 }
 
 void check_sequence_length(const RunConfig& config, const ModelConfig& model) {
@@ -153,6 +172,7 @@ RunData load_run_data(const TrainArguments& arguments, const RunConfig& config, 
     data.train = load_train(arguments, config, directory, text, model, stream, console);
     data.weights = load_model(config.model_path, config.compute(), stream, WeightStorage::converted,
                               config.quantisation());
+    load_answers(config, directory, data.weights, text, stream, data.evals, console);
   } catch (const Stopped&) {
     directory.keep_prepared();  // whole files, which the next run need not make again
     throw;
@@ -198,7 +218,7 @@ void train_profiled(TrainingRun& run, bool wanted, Stream& stream) {
 }
 
 void print_results(const TrainingRun& run, const RunDirectory& directory,
-                   const std::vector<std::pair<std::string, Evaluation>>& evaluations) {
+                   const std::vector<NamedEvaluation>& evaluations) {
   fmt::print("trained {}\n", count_of(run.steps(), "step"));
   for (const auto& [name, evaluation] : evaluations) fmt::print("{}", evaluation_table(name, evaluation));
   fmt::print("{}\n", (directory.path() / kHeadsFile).string());
@@ -227,7 +247,9 @@ int train_command(const TrainArguments& arguments, Console& console, const StopS
   TrainingRun run(inputs, directory.path(), checkpoint, console);
   drop_later(directory, checkpoint, console);
   train_profiled(run, arguments.profile, stream);
-  print_results(run, directory, run.finish());
+  const std::vector<NamedEvaluation> evaluations = run.finish();
+  write_report(directory.path());
+  print_results(run, directory, evaluations);
   return 0;
 }
 

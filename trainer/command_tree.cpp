@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "data/file.h"
@@ -5,6 +7,7 @@
 #include "model/tree_file.h"
 #include "trainer/commands.h"
 #include "trainer/decode_inputs.h"
+#include "trainer/report_page.h"
 #include "trainer/step_costs.h"
 #include "trainer/traces.h"
 
@@ -31,6 +34,27 @@ std::vector<Continuation> calibrate(const DecodeInputs& inputs, const PromptSet&
                                 .continuation);
   }
   return continuations;
+}
+
+// Share of the walk's steps at which each path of the tree is right.
+std::vector<double> path_probability(const std::vector<Continuation>& continuations, const DraftTree& tree,
+                                     int heads) {
+  const TreeMatcher matcher(tree);
+  std::vector<double> right(tree.paths.size(), 0.0);
+  double steps = 0;
+  for (const Continuation& c : continuations) {
+    int64_t position = 0;
+    for (const int32_t emitted : simulate_walk(c, matcher, heads)) {
+      const auto ranks = c.ranks_at(position, heads);
+      for (size_t p = 0; p < right.size(); ++p) {
+        right[p] += std::equal(tree.paths[p].begin(), tree.paths[p].end(), ranks.begin()) ? 1 : 0;
+      }
+      position += emitted;
+      steps += 1;
+    }
+  }
+  for (double& count : right) count /= std::max(steps, 1.0);
+  return right;
 }
 
 double tau_of(const std::vector<Continuation>& continuations, const DraftTree& tree, int heads) {
@@ -71,10 +95,12 @@ int tree_command(const TreeArguments& arguments, Console& console, const StopSig
                     {"heads_sha256", sha256_of_file(inputs.found.file, ExitCode::checkpoint)},
                     {"dtype", std::string(name(inputs.compute))},
                     {"device", to_string(inputs.stream.device())},
+                    {"path_probability", path_probability(continuations, choice.tree, heads)},
                     {"verify_seconds", costs.verify},
                     {"head_seconds", costs.heads},
                     {"version", GORGON_VERSION}};
   write_atomically(arguments.output, to_json(file));
+  if (inputs.found.is_finished_run(arguments.heads)) write_report(arguments.heads);
 
   const auto marginals = marginal_accuracies(continuations, heads, 10);
   fmt::print(

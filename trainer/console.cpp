@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
 #include <fmt/format.h>
 #include <spdlog/logger.h>
@@ -106,6 +107,11 @@ void Progress::update(int64_t done, const std::string& text) {
 
 std::string count_of(int64_t count, const std::string& thing) {
   return fmt::format("{} {}{}", count, thing, count == 1 ? "" : "s");
+}
+
+bool wants_colour(std::FILE* stream) {
+  const char* refused = std::getenv("NO_COLOR");  // no-color.org
+  return (refused == nullptr || *refused == '\0') && ::isatty(::fileno(stream)) != 0;
 }
 
 std::string format_duration(double seconds) {

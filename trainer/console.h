@@ -61,6 +61,9 @@ class Progress {
 
 // "1 step", "2 steps".
 std::string count_of(int64_t count, const std::string& thing);
+// Whether what is written to `stream` may be coloured: a terminal, and NO_COLOR is not set (or empty).
+bool wants_colour(std::FILE* stream);
+
 // "42s", "3m12s", "2h05m".
 std::string format_duration(double seconds);
 // "  12/276 [=====>      ] loss 3.2  3m12s left", at most `width` columns.

@@ -10,6 +10,7 @@
 #include "data/file.h"
 #include "data/supervision.h"
 #include "kernels/error.h"
+#include "model/model_weights.h"
 
 namespace gorgon {
 namespace {
@@ -32,14 +33,31 @@ std::string first_file(const std::vector<std::string>& files) {
 TextModel::TextModel(const fs::path& model_path)
     : tokenizer(Tokenizer::load(model_path)), template_(make_template(tokenizer, model_path)) {}
 
-PrepareOptions prepare_options(const RunConfig& config, const std::vector<std::string>& files) {
+PrepareOptions prepare_options(const RunConfig& config, const std::vector<std::string>& files,
+                               std::optional<Split> split) {
   PrepareOptions options;
   options.files = files;
   options.max_seq_length = config.max_seq_length;
+  options.vocabulary = load_model_config(config.model_path).vocab_size;
   options.packing = config.packing ? Packing::wrapped : Packing::none;
   if (config.assistant_only_loss != "auto")
     options.assistant_only_loss = config.assistant_only_loss == "true";
+  options.split = split;
   return options;
+}
+
+std::optional<Split> training_split(const RunConfig& config) {
+  if (!config.eval_dataset_path.empty()) return std::nullopt;
+  return Split::training;
+}
+
+bool is_training_data(const RunConfig& config, const std::vector<std::string>& files) {
+  if (config.train_dataset_path.empty()) return false;
+  try {
+    return data_sha256(expand_data_files(config.train_dataset_path)) == data_sha256(expand_data_files(files));
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 void check_first_rows(const RunConfig& config, const TextModel& text) {
@@ -51,7 +69,7 @@ void check_first_rows(const RunConfig& config, const TextModel& text) {
     LineSource source({file});
     DataLine line;
     for (int row = 0; row < kRows && source.next(line); ++row) {
-      make_document(parse_row(line, text.tokenizer.vocab_size()), text.tokenizer, text.chat_template(),
+      make_document(parse_row(line, options.vocabulary), text.tokenizer, text.chat_template(),
                     options.assistant_only_loss);
     }
   }
@@ -86,13 +104,12 @@ PreparedDataset prepare_rows(const PrepareOptions& options, const TextModel& tex
   return prepare(options, text.tokenizer, text.chat_template(), stream.threads(), bar.callback());
 }
 
-PreparedDataset load_dataset(const RunConfig& config, const std::vector<std::string>& files,
-                             const fs::path& path, const TextModel& text, const Stream& stream,
-                             Console& console) {
+PreparedDataset load_dataset(const PrepareOptions& options, const fs::path& path, const TextModel& text,
+                             const Stream& stream, Console& console) {
   stream.stop_point();
   PrepareBar bar(stream, console);
-  return load_or_prepare(path, prepare_options(config, files), text.tokenizer, text.chat_template(),
-                         stream.threads(), bar.callback());
+  return load_or_prepare(path, options, text.tokenizer, text.chat_template(), stream.threads(),
+                         bar.callback());
 }
 
 void report_dataset(const std::vector<std::string>& files, const PreparedDataset& prepared,
@@ -103,8 +120,13 @@ void report_dataset(const std::vector<std::string>& files, const PreparedDataset
                   report.supervised_tokens, report.tokens,
                   prepared.made_because.empty() ? "up to date" : "prepared: " + prepared.made_because));
   for (const auto& [reason, skipped] : report.skipped) {
-    console.warn(
-        fmt::format("{} left out: {} (first: {})", count_of(skipped.rows, "row"), reason, skipped.first));
+    const std::string line =
+        fmt::format("{} left out: {} (first: {})", count_of(skipped.rows, "row"), reason, skipped.first);
+    if (is_put_aside(reason)) {
+      console.info(line);
+    } else {
+      console.warn(line);
+    }
   }
 }
 
@@ -112,14 +134,26 @@ fs::path train_dataset_file(const fs::path& prepared) {
   return prepared / "dataset.h5";
 }
 
-fs::path eval_dataset_file(const fs::path& prepared, const std::string& name) {
-  // Names come from the user: what a file name cannot carry is written as its byte.
+namespace {
+
+// Names come from the user: what a file name cannot carry is written as its byte.
+std::string safe_name(const std::string& name) {
   std::string safe;
   for (const char c : name) {
     const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_';
     safe += plain ? std::string(1, c) : fmt::format("%{:02x}", static_cast<unsigned char>(c));
   }
-  return prepared / ("eval-" + safe + ".h5");
+  return safe;
+}
+
+}  // namespace
+
+fs::path eval_dataset_file(const fs::path& prepared, const std::string& name) {
+  return prepared / ("eval-" + safe_name(name) + ".h5");
+}
+
+fs::path own_answers_file(const fs::path& prepared, const std::string& name) {
+  return prepared / ("own-answers-" + safe_name(name) + ".jsonl");
 }
 
 void check_token_range(const Dataset& dataset, int64_t vocab_size, const std::string& file) {

@@ -52,6 +52,9 @@ Speed speed_of(const DecodedSet& all, std::vector<double> rates) {
   speed.step_seconds = step_seconds(all.times);
   speed.head_share =
       all.times.heads / std::max(1e-12, step_seconds(all.times) * static_cast<double>(all.times.steps));
+  const auto steps = static_cast<double>(std::max<int64_t>(all.times.steps, 1));
+  speed.backbone_seconds = all.times.backbone / steps;
+  speed.head_seconds = all.times.heads / steps;
   return speed;
 }
 

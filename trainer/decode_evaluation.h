@@ -30,8 +30,9 @@ struct DecodeEvaluationOptions {
 struct Speed {
   double tokens_per_s = 0, slowest = 0, fastest = 0;
   double latency_mean_s = 0, latency_p90_s = 0;
-  double step_seconds = 0;  // of a forward and what belongs to it
-  double head_share = 0;    // of the time of a step, in the heads
+  double step_seconds = 0;                        // of a forward and what belongs to it
+  double head_share = 0;                          // of the time of a step, in the heads
+  double backbone_seconds = 0, head_seconds = 0;  // of a step; the rest is choosing and book-keeping
 };
 
 // A first token that differs from plain decoding. A tie is decided by rounding: its margin is at most twice

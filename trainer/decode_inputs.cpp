@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "data/data_files.h"
 #include "kernels/error.h"
 #include "trainer/commands.h"
 
@@ -13,16 +12,6 @@ FoundHeads find(const std::filesystem::path& path, const std::filesystem::path& 
   FoundHeads found = find_heads(path, console);
   if (!model.empty()) found.config.model_path = model.string();
   return found;
-}
-
-// Whether a run was trained on these files; a run whose files have gone cannot say.
-bool trained_on(const RunConfig& config, const PromptSet& set) {
-  if (config.train_dataset_path.empty()) return false;
-  try {
-    return data_sha256(expand_data_files(config.train_dataset_path)) == set.sha256;
-  } catch (const Error&) {
-    return false;
-  }
 }
 
 }  // namespace
@@ -37,18 +26,25 @@ DecodeInputs::DecodeInputs(const std::filesystem::path& path, const std::filesys
       backbone(weights, compute),
       heads(DraftHeads::load(found.file, weights.lm_head, compute, stream)) {}
 
+std::optional<Split> split_of_data(const RunConfig& config, const std::vector<std::string>& data,
+                                   Split split) {
+  if (!is_training_data(config, data)) return std::nullopt;
+  return split;
+}
+
 PromptSet read_split(const DecodeInputs& inputs, const std::vector<std::string>& data, Split split,
                      int64_t limit, Console& console) {
   const ModelConfig& model = inputs.weights.config;
   PromptSet set = read_prompts(data, inputs.text, model.vocab_size, model.max_position_embeddings - 1);
   if (!set.left_out.empty()) console.warn(describe_left_out(set));
-  if (trained_on(inputs.found.config, set)) {
+  if (split_of_data(inputs.found.config, data, split)) {
     const size_t all = set.prompts.size();
     std::erase_if(set.prompts, [&](const Prompt& prompt) { return split_of(prompt.text) != split; });
-    console.warn(
-        fmt::format("the heads were trained on this file: takes the {} prompts of {} kept for {}; better "
-                    "give a file that they have not seen",
-                    set.prompts.size(), all, split == Split::test ? "tests" : "calibration"));
+    console.info(fmt::format("the heads were trained on this file: takes the {} prompts of {} kept for {}",
+                             set.prompts.size(), all, split == Split::test ? "tests" : "calibration"));
+    if (!training_split(inputs.found.config)) {  // the run had evaluation files and left nothing out
+      console.warn("the heads have seen these prompts too: the figures flatter; give a file of new ones");
+    }
   }
   if (limit >= 0 && std::ssize(set.prompts) > limit) set.prompts.resize(static_cast<size_t>(limit));
   return set;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,8 +27,13 @@ struct DecodeInputs {
   DraftHeads heads;
 };
 
-// The prompts of `data` that are for `split`: all of them, or, where `data` is what the run was trained on,
-// the split's share of them. Says which. At most `limit` (-1 = all); there may be none.
+// The part of `data` that is for `split`: all of it, or, where `data` is what the run was trained on, the
+// split's share.
+std::optional<Split> split_of_data(const RunConfig& config, const std::vector<std::string>& data,
+                                   Split split);
+
+// The prompts of `data` that are for `split`, as split_of_data says. Says which. At most `limit` (-1 = all);
+// there may be none.
 PromptSet read_split(const DecodeInputs& inputs, const std::vector<std::string>& data, Split split,
                      int64_t limit, Console& console);
 

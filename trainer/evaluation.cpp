@@ -54,6 +54,10 @@ std::string evaluation_table(const std::string& data, const Evaluation& evaluati
   const double outside = share_outside(evaluation.heads);
   if (outside > 0)
     out += fmt::format("{:.2f}% of the targets lie outside the heads' vocabulary\n", 100 * outside);
+  if (evaluation.accept_length) {
+    out += fmt::format("chain tau {:.3f} on the model's own answers to {} prompts\n",
+                       *evaluation.accept_length, evaluation.prompts);
+  }
   return out;
 }
 

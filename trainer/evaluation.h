@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,9 @@ struct Evaluation {
   double loss = 0;  // schedule 1, means over the whole data set
   std::vector<HeadMetrics> heads;
   int64_t tokens = 0;
+  // The chain's tau on the model's own answers, where it was asked for and the file has prompts.
+  std::optional<double> accept_length;
+  int64_t prompts = 0;  // that it is measured on
 };
 
 struct EvaluationOptions {
@@ -32,7 +36,7 @@ Evaluation evaluate_dataset(HeadTrainer& trainer, const Backbone& backbone, cons
                             const EvaluationOptions& options, const Stream& stream,
                             const std::function<void(int64_t, int64_t)>& progress = {});
 
-// Loss, top-1..5 and number of targets per head, for a terminal.
+// Loss, top-1..5 and number of targets per head, and the accepted length where there is one, for a terminal.
 std::string evaluation_table(const std::string& data, const Evaluation& evaluation);
 
 }  // namespace gorgon

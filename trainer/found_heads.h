@@ -17,6 +17,11 @@ struct FoundHeads {
   std::filesystem::path directory;  // where tree.json lies, if there is one: the run or the export
   RunConfig config;                 // of the run; an export knows model_path, type and sizes alone
   bool is_export = false;
+
+  // Whether they are the finished heads of the run directory `path`, not a checkpoint's or an export's.
+  bool is_finished_run(const std::filesystem::path& path) const {
+    return !is_export && directory == path && file.parent_path() == path;
+  }
 };
 
 // Names of the heads' file in an export for Hugging Face style engines.

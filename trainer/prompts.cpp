@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "data/prompt_text.h"
 #include "kernels/error.h"
 
 namespace gorgon {
@@ -22,9 +23,7 @@ struct Found {
 };
 
 Found of_messages(const std::vector<Message>& messages, const TextModel& text) {
-  auto end = messages.end();
-  if (!messages.empty() && messages.back().role == "assistant") --end;
-  const std::vector<Message> asked(messages.begin(), end);
+  const std::vector<Message> asked = asked_turns(messages);
   const bool has_user =
       std::any_of(asked.begin(), asked.end(), [](const Message& m) { return m.role == "user"; });
   if (!has_user) return {std::nullopt, kNoPrompt};
@@ -37,13 +36,15 @@ Found of_messages(const std::vector<Message>& messages, const TextModel& text) {
 }
 
 Found of_tokens(const TokenRow& row, const TextModel& text) {
-  const auto first =
-      std::find_if(row.labels.begin(), row.labels.end(), [](int32_t label) { return label >= 0; });
-  const auto length = first - row.labels.begin();
+  const auto length = prompt_length(row);
+  const auto first = row.labels.begin() + length;
   if (length == 0) return {std::nullopt, kNoPrompt};
   Prompt prompt;
   prompt.tokens.assign(row.tokens.begin(), row.tokens.begin() + length);
   prompt.text = text.tokenizer.decode(prompt.tokens);
+  if (std::all_of(first, row.labels.end(), [](int32_t label) { return label >= 0; })) {
+    prompt.answer.assign(first, row.labels.end());
+  }
   return {std::move(prompt), ""};
 }
 

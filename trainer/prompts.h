@@ -17,6 +17,7 @@ struct Prompt {
   std::vector<int32_t> tokens;
   std::string text;               // rendered; of a row of tokens, decoded. Splits and duplicates go by it.
   std::vector<Message> messages;  // of a conversation
+  std::vector<int32_t> answer;    // of a row of tokens whose labels run to its end: those labels
 };
 
 struct PromptSet {

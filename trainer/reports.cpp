@@ -86,6 +86,7 @@ std::string metrics_line(const EvaluationRecord& record) {
   line["eval_heads"] = cross_entropies(record.heads);
   for (int n = 1; n <= 5; ++n) line["eval_top" + std::to_string(n)] = accuracies(record.heads, n);
   if (record.pruned) line["eval_outside"] = share_outside(record.heads);
+  if (record.accept_length) line["eval_accept_length"] = *record.accept_length;
   return line.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
 }
 
@@ -125,6 +126,8 @@ void Reports::evaluation(const EvaluationRecord& record) {
   Event event{now(), record.step, "", {}};
   const std::string group = record.data == "eval" ? "eval" : "eval_" + record.data;
   event.scalars.emplace_back(group + "/loss", static_cast<float>(record.loss));
+  if (record.accept_length)
+    event.scalars.emplace_back(group + "/accept_length", static_cast<float>(*record.accept_length));
   for (size_t k = 0; k < record.heads.size(); ++k) {
     event.scalars.emplace_back(head_tag(group, k, "loss"),
                                static_cast<float>(mean_cross_entropy(record.heads[k])));

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,7 @@ struct EvaluationRecord {
   double loss = 0;   // with coefficients, schedule 1
   std::vector<HeadMetrics> heads;
   bool pruned = false;
+  std::optional<double> accept_length;  // tokens per step
 };
 
 // Lines of metrics.jsonl, newline included. A mean over nothing and a number that is not finite are null.

@@ -9,6 +9,7 @@
 #include "data/file.h"
 #include "kernels/error.h"
 #include "trainer/config_value.h"
+#include "trainer/model_choice.h"
 
 namespace gorgon {
 namespace {
@@ -168,8 +169,7 @@ void Reader::check_evaluation(const std::string& file) const {
 
 void Reader::check_best_model(const std::string& file) const {
   const RunConfig& c = result.config;
-  std::vector<std::string> metrics{"eval_loss"};
-  for (const NamedPath& eval : c.eval_dataset_path) metrics.push_back("eval_" + eval.name + "_loss");
+  const std::vector<std::string> metrics = metric_names(c.eval_dataset_path);
   if (!contains(metrics, c.metric_for_best_model)) {
     const std::string nearest = nearest_name(c.metric_for_best_model, metrics);
     fail(ExitCode::config,

@@ -69,7 +69,7 @@ struct RunConfig {
   Strategy eval_strategy = Strategy::steps;
   Strategy save_strategy = Strategy::steps;
   int64_t save_total_limit = 2;
-  std::string metric_for_best_model = "eval_loss";
+  std::string metric_for_best_model = "eval_accept_length";
   bool load_best_model_at_end = false;
   int64_t early_stopping_patience = 0;
   ReportTo report_to = ReportTo::tensorboard;

@@ -295,9 +295,12 @@ void add_report_fields(Fields& f) {
   f.push_back(text(
       {"metric_for_best_model",
        {},
-       "smaller is better; with several evaluation files eval_loss is the first's",
+       "what chooses the best checkpoint and stops early: tokens per step of a chain along the model's own "
+       "greedy answers (more is better; they are made once where the file has none), or the loss (cheaper: "
+       "no answers are made); of the first evaluation file, or of the one named",
        false},
-      "eval_loss or eval_NAME_loss", [](auto& c) -> auto& { return c.metric_for_best_model; }));
+      "eval_accept_length, eval_loss, eval_NAME_accept_length or eval_NAME_loss",
+      [](auto& c) -> auto& { return c.metric_for_best_model; }));
   f.push_back(boolean(
       {"load_best_model_at_end", {}, "export the best checkpoint's heads instead of the last step's", false},
       [](auto& c) -> auto& { return c.load_best_model_at_end; }));

@@ -5,6 +5,7 @@
 #include "data/file.h"
 #include "kernels/error.h"
 #include "trainer/checkpoint.h"
+#include "trainer/report_page.h"
 #include "trainer/reports.h"
 
 namespace gorgon {
@@ -17,7 +18,8 @@ constexpr const char* kLock = ".lock";
 // Files of a run at the top of its directory, but for checkpoints.
 const std::vector<std::string>& run_files() {
   static const std::vector<std::string> names = {
-      "config.yaml", kMetricsFile, kEventFile, "medusa_heads.safetensors", "config.json", "tree.json"};
+      "config.yaml", kMetricsFile, kEventFile, "medusa_heads.safetensors",
+      "config.json", "tree.json",  kEvalFile,  kReportFile};
   return names;
 }
 

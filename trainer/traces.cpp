@@ -10,14 +10,6 @@
 namespace gorgon {
 namespace {
 
-Tensor states_along(const Backbone& backbone, const std::vector<int32_t>& text, const Stream& stream) {
-  BackboneContext context;
-  context.positions.resize(text.size());
-  std::iota(context.positions.begin(), context.positions.end(), 0);
-  context.offsets = {0, std::ssize(text)};
-  return backbone.forward(text, context, stream);
-}
-
 double cross_entropy(std::span<const float> logits, size_t target) {
   const double largest = *std::max_element(logits.begin(), logits.end());
   double sum = 0;
@@ -53,48 +45,76 @@ void add_token(const SeenToken& token, HeadSums& sums) {
   for (int32_t n = token.rank; n < 5; ++n) ++sums.top[static_cast<size_t>(n)];
 }
 
-Trace trace_answer(const Backbone& backbone, const DraftHeads& heads, const std::vector<int32_t>& prompt,
-                   const std::vector<int32_t>& answer, const LookupOptions& lookup,
-                   std::vector<HeadSums>& sums, const Stream& stream) {
-  const auto m = std::ssize(answer), start = std::ssize(prompt) - 1;
-  const auto num_heads = static_cast<size_t>(heads.count());
-  Trace trace;
-  trace.continuation.tokens = answer;
-  trace.continuation.ranks.assign(static_cast<size_t>(m) * num_heads, -1);
+Tensor answer_states(const Backbone& backbone, const std::vector<int32_t>& prompt,
+                     const std::vector<int32_t>& answer, const Stream& stream) {
   std::vector<int32_t> text = prompt;
   text.insert(text.end(), answer.begin(), answer.end());
-  for (size_t i = 0; i < answer.size(); ++i) {
-    const auto so_far = std::span(text).first(prompt.size() + i + 1);
-    trace.continuation.lookup.push_back(copied_tokens(so_far, answer, i, lookup));
-  }
   text.pop_back();  // nothing is asked behind the last token
-  const Tensor all = states_along(backbone, text, stream);
-  const ConstView states = all.view().rows(start, start + m);
-  // `each(row, logits)` for all m rows, on the threads.
-  const auto over_rows = [&](int64_t width, const auto& product, const auto& each) {
-    Tensor logits(DType::f32, {m, width}, stream.device());
-    product(logits.view());
-    const Tensor host = logits.to(Device{});
-    stream.threads().parallel_for(m, [&](int64_t i) {
-      each(static_cast<size_t>(i), std::span(host.as<float>() + i * width, static_cast<size_t>(width)));
-    });
-  };
-  trace.top_logit.resize(answer.size());
-  over_rows(
-      backbone.config().vocab_size, [&](View out) { backbone.logits(states, out, stream); },
-      [&](size_t i, std::span<const float> row) { trace.top_logit[i] = top_two(row).top; });
+  BackboneContext context;
+  context.positions.resize(text.size());
+  std::iota(context.positions.begin(), context.positions.end(), 0);
+  context.offsets = {0, std::ssize(text)};
+  const Tensor all = backbone.forward(text, context, stream);
+  const auto m = std::ssize(answer), start = std::ssize(prompt) - 1;
+  Tensor states(all.type(), {m, all.shape()[1]}, stream.device());
+  copy_bytes(stream.device(), states.data(), stream.device(), all.view().rows(start, start + m).data,
+             states.bytes());
+  return states;
+}
+
+namespace {
+
+// `each(row, logits)` on the threads, for all m rows that `product` writes.
+template <typename Product, typename Each>
+void over_rows(int64_t m, int64_t width, const Product& product, const Each& each, const Stream& stream) {
+  Tensor logits(DType::f32, {m, width}, stream.device());
+  product(logits.view());
+  const Tensor host = logits.to(Device{});
+  stream.threads().parallel_for(m, [&](int64_t i) {
+    each(static_cast<size_t>(i), std::span(host.as<float>() + i * width, static_cast<size_t>(width)));
+  });
+}
+
+}  // namespace
+
+std::vector<int32_t> head_ranks(const DraftHeads& heads, ConstView states, const std::vector<int32_t>& answer,
+                                std::vector<HeadSums>& sums, const Stream& stream) {
+  const auto num_heads = static_cast<size_t>(heads.count());
+  std::vector<int32_t> ranks(answer.size() * num_heads, -1);
   for (size_t k = 0; k < num_heads; ++k) {
     std::vector<SeenToken> seen(answer.size());
     over_rows(
-        heads.outputs(), [&](View out) { heads.logits(static_cast<int>(k), states, out, stream); },
+        std::ssize(answer), heads.outputs(),
+        [&](View out) { heads.logits(static_cast<int>(k), states, out, stream); },
         [&](size_t i, std::span<const float> row) {
           if (i + k + 1 < answer.size()) seen[i] = see_token(heads, row, answer[i + k + 1]);
-        });
+        },
+        stream);
     for (size_t i = 0; i < answer.size(); ++i) {
-      trace.continuation.ranks[i * num_heads + k] = seen[i].rank;
+      ranks[i * num_heads + k] = seen[i].rank;
       add_token(seen[i], sums[k]);
     }
   }
+  return ranks;
+}
+
+Trace trace_answer(const Backbone& backbone, const DraftHeads& heads, const std::vector<int32_t>& prompt,
+                   const std::vector<int32_t>& answer, const LookupOptions& lookup,
+                   std::vector<HeadSums>& sums, const Stream& stream) {
+  Trace trace;
+  trace.continuation.tokens = answer;
+  std::vector<int32_t> text = prompt;
+  for (size_t i = 0; i < answer.size(); ++i) {
+    text.push_back(answer[i]);
+    trace.continuation.lookup.push_back(copied_tokens(text, answer, i, lookup));
+  }
+  const Tensor states = answer_states(backbone, prompt, answer, stream);
+  trace.top_logit.resize(answer.size());
+  over_rows(
+      std::ssize(answer), backbone.config().vocab_size,
+      [&](View out) { backbone.logits(states.view(), out, stream); },
+      [&](size_t i, std::span<const float> row) { trace.top_logit[i] = top_two(row).top; }, stream);
+  trace.continuation.ranks = head_ranks(heads, states.view(), answer, sums, stream);
   return trace;
 }
 

@@ -37,6 +37,15 @@ struct Trace {
   std::vector<float> top_logit;  // [m] the largest logit before each token
 };
 
+// States [m, H] from which the tokens of an answer are chosen: the first is the prompt's last token's. One
+// forward over prompt and answer.
+Tensor answer_states(const Backbone& backbone, const std::vector<int32_t>& prompt,
+                     const std::vector<int32_t>& answer, const Stream& stream);
+
+// Continuation::ranks [m, K] of an answer, from those states. Adds to `sums` [K].
+std::vector<int32_t> head_ranks(const DraftHeads& heads, ConstView states, const std::vector<int32_t>& answer,
+                                std::vector<HeadSums>& sums, const Stream& stream);
+
 // `lookup`: also how many tokens a copy from the prompt would get right at each step. Adds to `sums` [K].
 Trace trace_answer(const Backbone& backbone, const DraftHeads& heads, const std::vector<int32_t>& prompt,
                    const std::vector<int32_t>& answer, const LookupOptions& lookup,

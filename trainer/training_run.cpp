@@ -67,6 +67,8 @@ TrainingRun::TrainingRun(const RunInputs& inputs, const fs::path& directory, con
   state_.model_fingerprint = inputs.weights.fingerprint;
   state_.data_fingerprint = content_fingerprint(inputs.train);
   state_.loader = source_->state();
+  for (const EvalSet& set : inputs.evals) accept_.emplace_back(set.answers);
+  state_.metric = choose_metric();
   if (!checkpoint.empty()) resume(checkpoint);
   reports_.emplace(directory_, config_.report_to == ReportTo::tensorboard, state_.metrics_bytes,
                    state_.event_bytes);
@@ -75,9 +77,15 @@ TrainingRun::TrainingRun(const RunInputs& inputs, const fs::path& directory, con
 
 void TrainingRun::resume(const fs::path& checkpoint) {
   check_same_run(checkpoint);
-  const std::string config = state_.config;
+  const std::string config = state_.config, metric = state_.metric;
   state_ = load_training_state(checkpoint);
   state_.config = config;  // keys that do not shape the result may have changed
+  if (state_.metric != metric) {
+    console_.info(fmt::format("chooses by {} from here on, no longer by {}", metric, state_.metric));
+    state_.metric = metric;
+    state_.best_step = state_.stale_evaluations = 0;
+    state_.best_metric = 0;
+  }
   load_heads(checkpoint / kHeadsFile, trainer_.heads());
   load_optimizer(checkpoint / kOptimizerFile, trainer_.optimizer_state());
   trainer_.set_adam_steps(state_.adam_steps);
@@ -183,26 +191,47 @@ void TrainingRun::evaluate() {
   const ProfileScope scope(inputs_.stream, "evaluation");
   last_evaluations_ = run_evaluations();
   for (const auto& [name, evaluation] : last_evaluations_) {
-    reports_->evaluation({state_.step, epoch(), name, evaluation.loss, evaluation.heads, is_pruned()});
-    const std::string outside = is_pruned()
-                                    ? fmt::format("  {:.2f}% of the targets outside the heads' vocabulary",
-                                                  100 * share_outside(evaluation.heads))
-                                    : "";
-    console_.info(fmt::format("step {}/{}  {}: loss {:.4f}{}", state_.step, max_steps_, name, evaluation.loss,
-                              outside));
+    reports_->evaluation({state_.step, epoch(), name, evaluation.loss, evaluation.heads, is_pruned(),
+                          evaluation.accept_length});
+    std::string line =
+        fmt::format("step {}/{}  {}: loss {:.4f}", state_.step, max_steps_, name, evaluation.loss);
+    if (evaluation.accept_length) line += fmt::format("  accept length {:.3f}", *evaluation.accept_length);
+    if (is_pruned()) {
+      line += fmt::format("  {:.2f}% of the targets outside the heads' vocabulary",
+                          100 * share_outside(evaluation.heads));
+    }
+    console_.info(line);
   }
   state_.evaluated_step = state_.step;
   judge(last_evaluations_);
 }
 
-// Best metric and patience. A tie goes to the earlier step; what is not finite is never the best.
-void TrainingRun::judge(const std::vector<std::pair<std::string, Evaluation>>& evaluations) {
-  double metric = evaluations.front().second.loss;
-  for (const auto& [name, evaluation] : evaluations) {
-    if (config_.metric_for_best_model == "eval_" + name + "_loss") metric = evaluation.loss;
+// The metric of the config, or the loss where the file has no prompt to measure an accepted length on.
+std::string TrainingRun::choose_metric() {
+  constexpr int64_t kFewPrompts = 400;
+  const std::string& wanted = config_.metric_for_best_model;
+  if (!is_accept_length(wanted) || accept_.empty()) return wanted;
+  size_t set = 0;
+  for (size_t i = 0; i < accept_.size(); ++i) {
+    if (wanted == "eval_" + inputs_.evals[i].name + "_accept_length") set = i;
   }
-  if (std::isfinite(metric) && (state_.best_step == 0 || metric < state_.best_metric)) {
-    state_.best_metric = metric;
+  const int64_t prompts = accept_[set].prompts();
+  if (chooses(config_) && prompts == 0) {
+    console_.warn(fmt::format("{}: no prompts to answer, so that {} takes the place of {}",
+                              inputs_.evals[set].name, loss_of_same_file(wanted), wanted));
+  } else if (chooses(config_) && prompts < kFewPrompts) {
+    console_.warn(fmt::format("{} prompts are few to choose a checkpoint by {}: {} or more tell heads apart",
+                              prompts, wanted, kFewPrompts));
+  }
+  return prompts == 0 ? loss_of_same_file(wanted) : wanted;
+}
+
+// Best metric and patience.
+void TrainingRun::judge(const std::vector<NamedEvaluation>& evaluations) {
+  const double value = metric_value(state_.metric, evaluations);
+  if (std::isfinite(value) &&
+      (state_.best_step == 0 || is_better(state_.metric, value, state_.best_metric))) {
+    state_.best_metric = value;
     state_.best_step = state_.step;
     state_.stale_evaluations = 0;
     return;
@@ -212,23 +241,37 @@ void TrainingRun::judge(const std::vector<std::pair<std::string, Evaluation>>& e
     state_.stopped_early = true;
     console_.info(fmt::format(
         "stops early at step {}: {} evaluations without a better {} than {:.4f} (step {})", state_.step,
-        state_.stale_evaluations, config_.metric_for_best_model, state_.best_metric, state_.best_step));
+        state_.stale_evaluations, state_.metric, state_.best_metric, state_.best_step));
   }
 }
 
-std::vector<std::pair<std::string, Evaluation>> TrainingRun::run_evaluations() {
+std::vector<NamedEvaluation> TrainingRun::run_evaluations() {
   EvaluationOptions options;
   options.num_heads = config_.heads.num_heads;
   options.batch = config_.per_device_eval_batch_size;
   options.loss = config_.loss;
-  std::vector<std::pair<std::string, Evaluation>> evaluations;
-  for (const EvalSet& set : inputs_.evals) {
-    Progress progress(console_, set.name, set.dataset.sequences());
-    evaluations.emplace_back(set.name,
-                             evaluate_dataset(trainer_, backbone_, set.dataset, options, inputs_.stream,
-                                              [&](int64_t done, int64_t) { progress.update(done, ""); }));
+  std::vector<NamedEvaluation> evaluations;
+  for (size_t i = 0; i < inputs_.evals.size(); ++i) {
+    const EvalSet& set = inputs_.evals[i];
+    {
+      Progress progress(console_, set.name, set.dataset.sequences());
+      evaluations.emplace_back(set.name,
+                               evaluate_dataset(trainer_, backbone_, set.dataset, options, inputs_.stream,
+                                                [&](int64_t done, int64_t) { progress.update(done, ""); }));
+    }
+    measure_accept_length(i, evaluations.back().second);
   }
   return evaluations;
+}
+
+void TrainingRun::measure_accept_length(size_t set, Evaluation& evaluation) {
+  AcceptEvaluator& accept = accept_[set];
+  if (accept.prompts() == 0) return;
+  Progress progress(console_, inputs_.evals[set].name + " accept length", accept.prompts());
+  evaluation.prompts = accept.prompts();
+  evaluation.accept_length =
+      accept.accept_length(backbone_, DraftHeads::of(trainer_.heads(), backbone_.config().vocab_size),
+                           inputs_.stream, [&](int64_t done) { progress.update(done, ""); });
 }
 
 void TrainingRun::save() {
@@ -245,15 +288,14 @@ void TrainingRun::save() {
   prune_checkpoints(directory_, config_.save_total_limit, state_.best_step);
 }
 
-std::vector<std::pair<std::string, Evaluation>> TrainingRun::finish() {
+std::vector<NamedEvaluation> TrainingRun::finish() {
   int64_t step = state_.step;
   if (config_.load_best_model_at_end && state_.best_step > 0 && state_.best_step != step) {
     step = state_.best_step;  // saved, as the last step is
     const fs::path best = directory_ / ("checkpoint-" + std::to_string(step));
     verify_checkpoint(best);
     load_heads(best / kHeadsFile, trainer_.heads());
-    console_.info(
-        fmt::format("exports the heads of step {}, the best by {}", step, config_.metric_for_best_model));
+    console_.info(fmt::format("exports the heads of step {}, the best by {}", step, state_.metric));
     last_evaluations_.clear();
   }
   if (last_evaluations_.empty()) {

@@ -10,10 +10,12 @@
 #include "data/state_cache.h"
 #include "model/backbone.h"
 #include "model/model_weights.h"
+#include "trainer/accept_evaluation.h"
 #include "trainer/checkpoint.h"
 #include "trainer/console.h"
 #include "trainer/evaluation.h"
 #include "trainer/head_trainer.h"
+#include "trainer/model_choice.h"
 #include "trainer/reports.h"
 #include "trainer/run_config.h"
 #include "trainer/state_source.h"
@@ -23,6 +25,7 @@ namespace gorgon {
 struct EvalSet {
   std::string name;
   Dataset dataset;
+  std::vector<OwnAnswer> answers;  // none: no accepted length of this file
 };
 
 // What a run reads and never changes. Must outlive the TrainingRun.
@@ -53,7 +56,7 @@ class TrainingRun {
   void train();
   // Writes medusa_heads.safetensors and config.json; returns the evaluations of the exported heads, one per
   // file.
-  std::vector<std::pair<std::string, Evaluation>> finish();
+  std::vector<NamedEvaluation> finish();
 
  private:
   void resume(const std::filesystem::path& checkpoint);
@@ -66,8 +69,10 @@ class TrainingRun {
   void log_step(const StepRecord& record);
   void complete_step();
   void evaluate();
-  void judge(const std::vector<std::pair<std::string, Evaluation>>& evaluations);
-  std::vector<std::pair<std::string, Evaluation>> run_evaluations();
+  void judge(const std::vector<NamedEvaluation>& evaluations);
+  std::vector<NamedEvaluation> run_evaluations();
+  void measure_accept_length(size_t set, Evaluation& evaluation);
+  std::string choose_metric();
   void save();
   std::map<std::string, std::string> heads_metadata(int64_t step) const;
   double epoch() const;
@@ -87,8 +92,8 @@ class TrainingRun {
   TrainingState state_;
   int64_t saved_step_ = 0;  // of the newest checkpoint that holds all of state_
   std::optional<Reports> reports_;
-  std::vector<std::pair<std::string, Evaluation>>
-      last_evaluations_;  // of state_.evaluated_step, in this process
+  std::vector<AcceptEvaluator> accept_;            // one for each of inputs_.evals
+  std::vector<NamedEvaluation> last_evaluations_;  // of state_.evaluated_step, in this process
 };
 
 }  // namespace gorgon

@@ -1,4 +1,4 @@
-// text_to_sql_generator: writes the quickstart's data set.
+// chat_generator: writes the quickstart's data sets.
 #include <cstdint>
 #include <cstdio>
 #include <exception>
@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 
 #include "data/file.h"
+#include "data/generator/record_chat.h"
 #include "data/generator/text_to_sql.h"
 #include "kernels/error.h"
 
@@ -14,6 +15,7 @@ namespace gorgon::generator {
 namespace {
 
 struct Options {
+  std::string task = "json";
   int64_t rows = 2000;
   uint64_t seed = 42;
   std::string split = "train";
@@ -21,6 +23,9 @@ struct Options {
 };
 
 void add_options(CLI::App& app, Options& options) {
+  app.add_option("--task", options.task, "json: records to write as JSON, with an example; sql: text-to-SQL")
+      ->check(CLI::IsMember({"json", "sql"}))
+      ->capture_default_str();
   app.add_option("--rows", options.rows, "conversations to write")
       ->check(CLI::Range(int64_t{1}, int64_t{1000000}))
       ->capture_default_str();
@@ -33,16 +38,14 @@ void add_options(CLI::App& app, Options& options) {
       ->capture_default_str();
   app.add_option("--output", options.output, "JSONL file to write")->required();
   app.footer(
-      "Each line is {\"messages\": [...]}: a system prompt with random tables, a question in English, the "
-      "SQL query "
-      "that answers it.\n\nExample:\n"
-      "  text_to_sql_generator --rows 2000 --split train --output runs/quickstart-data/train.jsonl\n"
-      "  text_to_sql_generator --rows 200 --split eval --output runs/quickstart-data/eval.jsonl");
+      "Each line is {\"messages\": [...]}: what is asked, and the right answer.\n\nExample:\n"
+      "  chat_generator --task json --rows 400 --split train --output runs/quickstart-data/prompts.jsonl\n"
+      "  chat_generator --task sql --rows 2000 --split train --output runs/text-to-sql/train.jsonl");
 }
 
-void generate(const Options& options) {
-  write_atomically(options.output, [&options](int descriptor) {
-    ChatStream chats(options.seed, options.split == "eval" ? Split::eval : Split::train);
+template <class Stream>
+void write_chats(Stream chats, const Options& options) {
+  write_atomically(options.output, [&](int descriptor) {
     std::string text;
     for (int64_t row = 0; row < options.rows; ++row) {
       text += to_json_line(chats.next());
@@ -53,11 +56,20 @@ void generate(const Options& options) {
   });
 }
 
+void generate(const Options& options) {
+  const Split split = options.split == "eval" ? Split::eval : Split::train;
+  if (options.task == "sql") {
+    write_chats(ChatStream(options.seed, split), options);
+  } else {
+    write_chats(RecordChatStream(options.seed, split), options);
+  }
+}
+
 }  // namespace
 }  // namespace gorgon::generator
 
 int main(int argc, char** argv) {
-  CLI::App app("Writes a data set of text-to-SQL conversations: varied, deterministic, free of any licence.");
+  CLI::App app("Writes a data set of conversations: varied, deterministic, free of any licence.");
   gorgon::generator::Options options;
   try {
     gorgon::generator::add_options(app, options);

@@ -30,6 +30,7 @@ TrainingState a_state(int64_t step) {
   state.adam_steps = step - 1;
   state.loader = {2, 7, 0xfedcba9876543210u};
   state.seed = 42;
+  state.metric = "eval_loss";
   state.best_metric = 0.1 + static_cast<double>(step);
   state.best_step = 5;
   state.evaluated_step = 6;

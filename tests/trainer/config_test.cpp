@@ -216,7 +216,7 @@ INSTANTIATE_TEST_SUITE_P(
                    {"load_best_model_at_end", "eval_steps: 0", "true"}},
         WrongInput{"unknown_metric",
                    kMinimal + "eval_dataset_path: e\nmetric_for_best_model: eval_lost\n",
-                   {"one of eval_loss", "'eval_lost'"}},
+                   {"one of eval_accept_length, eval_loss, ", "'eval_lost'"}},
         WrongInput{"train_the_backbone",
                    kMinimal + "train_only_medusa_heads: false\n",
                    {"train_only_medusa_heads", "Medusa-1"}},

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "data/dataset_file.h"
 #include "data/safetensors.h"
 #include "tests/data/temporary_directory.h"
 #include "tests/trainer/tiny_run.h"
@@ -130,6 +131,97 @@ TEST(Program, EvalAgreesWithTheRunsOwnEvaluation) {
                 .status,
             0);
   EXPECT_LT(json::parse(file_text(output))["heads"][0]["count"], 200);
+}
+
+json last_metrics(const fs::path& run) {
+  json last;
+  std::istringstream metrics(file_text(run / "metrics.jsonl"));
+  for (std::string line; std::getline(metrics, line);) last = json::parse(line);
+  return last;
+}
+
+// The same heads on the same continuations by the same passes; f32, so that nothing depends on batches. Once
+// on answers that the run makes itself and once on answers that stand in the data.
+TEST(Program, AcceptLengthInTrainingIsThatOfEval) {
+  const TemporaryDirectory folder;
+  write_tiny_run(folder.path());
+  const std::string config = (folder.path() / "run.yaml").string(), run = (folder.path() / "run").string();
+  const std::string chats = (folder.path() / "eval.jsonl").string();
+  const std::string own = (folder.path() / "own.jsonl").string();
+  const std::string output = (folder.path() / "eval.json").string();
+  ASSERT_EQ(run_program({"distill", config, "--output", own, "--set", "bf16=false", "--set",
+                         "train_dataset_path=" + chats})
+                .status,
+            0);
+  double before = 0;
+  for (const std::string& data : {chats, own}) {
+    ASSERT_EQ(run_program({"train", config, "--force", "--set", "bf16=false", "--set", "learning_rate=5e-2",
+                           "--set", "eval_dataset_path=" + data})
+                  .status,
+              0);
+    const fs::path made = fs::path(run) / "prepared" / "own-answers-eval.jsonl";
+    EXPECT_EQ(fs::exists(made), data == chats);
+    fs::remove(made);
+    const double in_training = last_metrics(run)["eval_accept_length"];
+    const ProgramResult result = run_program({"eval", run, "--data", data, "--output", output});
+    ASSERT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(json::parse(file_text(output))["chain_tau"], in_training);
+    EXPECT_GT(in_training, 1.0);
+    if (before > 0) {
+      EXPECT_EQ(in_training, before);
+    }
+    before = in_training;
+  }
+}
+
+TEST(Program, EvalLossAsMetricMakesNoAnswers) {
+  const TemporaryDirectory folder;
+  write_tiny_run(folder.path());
+  ASSERT_EQ(run_program(
+                {"train", (folder.path() / "run.yaml").string(), "--set", "metric_for_best_model=eval_loss"})
+                .status,
+            0);
+  EXPECT_FALSE(last_metrics(folder.path() / "run").contains("eval_accept_length"));
+  EXPECT_FALSE(fs::exists(folder.path() / "run" / "prepared" / "own-answers-eval.jsonl"));
+}
+
+TEST(Program, TextsHaveNoPromptsSoThatTheLossChooses) {
+  const TemporaryDirectory folder;
+  write_tiny_run(folder.path());
+  std::ofstream(folder.path() / "eval.jsonl") << R"({"text": "there are rivers and stars and rows"})";
+  const ProgramResult result =
+      run_program({"train", (folder.path() / "run.yaml").string(), "--set", "load_best_model_at_end=true"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("eval_loss takes the place of eval_accept_length"));
+}
+
+TEST(Program, WithoutEvaluationFilesTestAndCalibrationRowsStayOut) {
+  const TemporaryDirectory folder;
+  write_tiny_run(folder.path());
+  const std::string data = (folder.path() / "train.jsonl").string();
+  std::ofstream(data, std::ios::app) << tiny_chats(60, 140) << tiny_chats(0, 5);  // five occur twice
+  const fs::path run = folder.path() / "run";
+  const ProgramResult result =
+      run_program({"train", (folder.path() / "run.yaml").string(), "--set", "eval_dataset_path=[]", "--set",
+                   "eval_steps=0", "--set", "packing=false"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("5 rows left out: prompt of an earlier row"));
+  EXPECT_THAT(result.err, HasSubstr("rows left out: prompt kept for calibration"));
+  EXPECT_THAT(result.err, HasSubstr("rows left out: prompt kept for tests"));
+  // With one document a sequence, what was trained on, calibrated on and tested on adds up to all prompts.
+  const auto trained = read_dataset(run / "prepared" / "dataset.h5").sequences();
+  const std::string output = (folder.path() / "out.json").string();
+  ASSERT_EQ(
+      run_program({"eval", run.string(), "--data", data, "--output", output, "--max-new-tokens", "2"}).status,
+      0);
+  const int64_t tested = json::parse(file_text(output))["prompts"];
+  const ProgramResult tree = run_program({"tree", run.string(), "--data", data, "--output",
+                                          (run / "tree.json").string(), "--max-new-tokens", "2"});
+  ASSERT_EQ(tree.status, 0) << tree.err;
+  const int64_t calibrated = json::parse(file_text(run / "tree.json"))["made_from"]["prompts"];
+  EXPECT_GT(tested, 0);
+  EXPECT_GT(calibrated, 0);
+  EXPECT_EQ(trained + tested + calibrated, 200);
 }
 
 TEST(Program, SeveralEvaluationFilesGiveASetOfMetricsEach) {

@@ -61,14 +61,15 @@ TEST(Metrics, SkippedStepSaysWhichHead) {
 }
 
 TEST(Metrics, EvaluationLineNamesItsData) {
-  const json line =
-      json::parse(metrics_line(EvaluationRecord{7, 1.0, "held-out", 0.5, a_step(1).result.heads}));
+  const json line = json::parse(
+      metrics_line(EvaluationRecord{7, 1.0, "held-out", 0.5, a_step(1).result.heads, false, 1.25}));
   EXPECT_EQ(line["data"], "held-out");
   EXPECT_EQ(line["eval_loss"], 0.5);
   EXPECT_EQ(line["eval_heads"][0], 2.0);
   EXPECT_EQ(line["eval_top1"][0], 0.25);
   EXPECT_EQ(line["eval_top4"][0], 1.0);
-  EXPECT_EQ(line.size(), 10u);
+  EXPECT_EQ(line["eval_accept_length"], 1.25);
+  EXPECT_EQ(line.size(), 11u);
 }
 
 TEST(EventFile, ChecksumIsCastagnolis) {

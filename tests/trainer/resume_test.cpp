@@ -217,27 +217,67 @@ TEST_F(Resume, SecondTrainerIsToldWhoHoldsTheRun) {
   EXPECT_EQ(first.wait().status, 75);
 }
 
+// A learning rate this large only makes things worse after the first steps, so the best one is early. More is
+// better for an accepted length and less for a loss; a tie goes to the earlier evaluation.
 TEST_F(Resume, EarlyStopAndBestModel) {
-  // A learning rate this large only makes things worse after the first steps, so the best one is early.
-  const ProgramResult result = run_program(
-      {"train", config(), "--set", "learning_rate=5", "--set", "max_steps=40", "--set", "eval_steps=1",
-       "--set", "early_stopping_patience=3", "--set", "load_best_model_at_end=true", "--set",
-       "save_total_limit=2", "--set", "lr_scheduler_type=constant_with_warmup", "--set", "save_steps=0"});
-  ASSERT_EQ(result.status, 0) << result.err;
-  EXPECT_THAT(result.err, HasSubstr("stops early at step "));
-  EXPECT_THAT(result.err, HasSubstr("exports the heads of step "));
-  double best = 1e9;
-  int64_t best_step = 0, last_step = 0;
-  for (const json& line : metrics_of(run())) {
-    last_step = line["step"];
-    if (!line.contains("eval_loss") || line["eval_loss"] >= best) continue;
-    best = line["eval_loss"];
-    best_step = line["step"];
+  for (const std::string metric : {"eval_accept_length", "eval_loss"}) {
+    const double sign = metric == "eval_loss" ? -1 : 1;
+    const ProgramResult result = run_program({"train",
+                                              config(),
+                                              "--force",
+                                              "--set",
+                                              "metric_for_best_model=" + metric,
+                                              "--set",
+                                              "learning_rate=5",
+                                              "--set",
+                                              "max_steps=40",
+                                              "--set",
+                                              "eval_steps=1",
+                                              "--set",
+                                              "early_stopping_patience=3",
+                                              "--set",
+                                              "load_best_model_at_end=true",
+                                              "--set",
+                                              "save_total_limit=2",
+                                              "--set",
+                                              "lr_scheduler_type=constant_with_warmup",
+                                              "--set",
+                                              "save_steps=0"});
+    ASSERT_EQ(result.status, 0) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("stops early at step "));
+    EXPECT_THAT(result.err, HasSubstr("exports the heads of step "));
+    double best = -1e9;
+    int64_t best_step = 0, last_step = 0;
+    for (const json& line : metrics_of(run())) {
+      last_step = line["step"];
+      if (!line.contains(metric) || sign * line[metric].get<double>() <= best) continue;
+      best = sign * line[metric].get<double>();
+      best_step = line["step"];
+    }
+    EXPECT_EQ(last_step, best_step + 3) << metric;
+    // The exported heads are those of the best checkpoint, which pruning kept.
+    EXPECT_TRUE(file_text(run() / "medusa_heads.safetensors") ==
+                file_text(run() / ("checkpoint-" + std::to_string(best_step)) / "medusa_heads.safetensors"));
   }
-  EXPECT_EQ(last_step, best_step + 3);
-  // The exported heads are those of the best checkpoint, which pruning kept.
-  EXPECT_TRUE(file_text(run() / "medusa_heads.safetensors") ==
-              file_text(run() / ("checkpoint-" + std::to_string(best_step)) / "medusa_heads.safetensors"));
+}
+
+TEST_F(Resume, ATieGoesToTheEarlierCheckpointAndFewPromptsAreSaid) {
+  const ProgramResult result =
+      run_program({"train", config(), "--set", "learning_rate=0", "--set", "eval_steps=1", "--set",
+                   "early_stopping_patience=4", "--set", "load_best_model_at_end=true"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("6 prompts are few to choose a checkpoint by eval_accept_length"));
+  EXPECT_THAT(result.err, HasSubstr("stops early at step 5: 4 evaluations without a better"));
+  EXPECT_THAT(result.err, HasSubstr("exports the heads of step 1, the best by eval_accept_length"));
+}
+
+TEST_F(Resume, AnotherMetricForgetsTheBestOfTheOldOne) {
+  const fs::path whole = reference();
+  copy_stopped_behind(whole, 4);
+  const ProgramResult result = run_program({"train", config(), "--set", "metric_for_best_model=eval_loss"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("chooses by eval_loss from here on, no longer by eval_accept_length"));
+  EXPECT_GT(load_training_state(run() / "checkpoint-8").best_step, 4);
 }
 
 }  // namespace

@@ -1,0 +1,100 @@
+#include "trainer/own_answers.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "data/data_files.h"
+#include "data/file.h"
+#include "data/json.h"
+#include "kernels/error.h"
+#include "trainer/distill.h"
+
+namespace gorgon {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What FILE.distill.json says about a file; null where there is none or it is no JSON.
+Json distilled_with(const fs::path& file) {
+  const fs::path path = file.string() + ".distill.json";
+  if (!fs::exists(path)) return nullptr;
+  return Json::parse(read_text(path, ExitCode::data), nullptr, false);
+}
+
+bool is_own(const std::vector<std::string>& files, const std::string& model_fingerprint) {
+  const std::vector<fs::path> paths = expand_data_files(files);
+  return std::all_of(paths.begin(), paths.end(), [&](const fs::path& path) {
+    const Json with = distilled_with(path);
+    return with.is_object() && with.value("model_fingerprint", Json()) == model_fingerprint &&
+           with.value("temperature", Json()) == 0;
+  });
+}
+
+PromptSet prompts_of(const Backbone& backbone, const TextModel& text, const std::vector<std::string>& files,
+                     int64_t most) {
+  const ModelConfig& model = backbone.config();
+  PromptSet set = read_prompts(files, text, model.vocab_size, model.max_position_embeddings - 1);
+  if (std::ssize(set.prompts) > most) set.prompts.resize(static_cast<size_t>(most));
+  return set;
+}
+
+std::vector<OwnAnswer> answers_of(PromptSet set, int64_t max_new_tokens) {
+  std::vector<OwnAnswer> answers;
+  for (Prompt& prompt : set.prompts) {
+    if (prompt.answer.empty()) continue;
+    if (std::ssize(prompt.answer) > max_new_tokens) prompt.answer.resize(static_cast<size_t>(max_new_tokens));
+    answers.push_back({std::move(prompt.tokens), std::move(prompt.answer)});
+  }
+  return answers;
+}
+
+std::string identity(const OwnAnswersRequest& request, const PromptSet& set, DType compute) {
+  const nlohmann::ordered_json json = {{"model_fingerprint", request.model_fingerprint},
+                                       {"data_sha256", set.sha256},
+                                       {"prompts", set.prompts.size()},
+                                       {"dtype", name(compute)},
+                                       {"max_new_tokens", request.max_new_tokens},
+                                       {"temperature", 0},
+                                       {"version", GORGON_VERSION}};
+  return json.dump(2) + "\n";
+}
+
+// Answers of other data, of another model, or (but for f32) begun by a run that was interrupted: which
+// prompts share a batch may decide a tie in bf16, and the answers must not depend on interruptions.
+void remove_other(const fs::path& kept, const std::string& wanted, DType compute) {
+  const fs::path says = kept.string() + ".distill.json";
+  const bool same = fs::exists(says) && read_text(says, ExitCode::data) == wanted;
+  if (!same) fs::remove(kept);
+  if (!same || compute != DType::f32) fs::remove(kept.string() + ".partial");
+}
+
+}  // namespace
+
+std::vector<OwnAnswer> load_own_answers(const Backbone& backbone, const TextModel& text,
+                                        const OwnAnswersRequest& request, const Stream& stream,
+                                        Console& console) {
+  PromptSet set = prompts_of(backbone, text, request.files, request.max_prompts);
+  if (set.prompts.empty()) return {};
+  if (is_own(request.files, request.model_fingerprint)) {
+    return answers_of(std::move(set), request.max_new_tokens);
+  }
+  DistillOptions options;
+  options.decoder.max_new_tokens = request.max_new_tokens;
+  options.decoder.stop_tokens = stop_tokens(text);
+  options.identity = identity(request, set, backbone.compute());
+  remove_other(request.kept, options.identity, backbone.compute());
+  if (!fs::exists(request.kept)) {
+    console.info(
+        fmt::format("{}: the model answers {} prompts itself, at most {} tokens each, once: the accepted "
+                    "length is measured on its own answers (metric_for_best_model: eval_loss goes without)",
+                    request.files.front(), set.prompts.size(), request.max_new_tokens));
+  }
+  Progress progress(console, "own answers", std::ssize(set.prompts));
+  distill(backbone, set.prompts, text.tokenizer, options, request.kept, stream,
+          [&](int64_t done) { progress.update(done, ""); });
+  return answers_of(prompts_of(backbone, text, {request.kept.string()}, request.max_prompts),
+                    request.max_new_tokens);
+}
+
+}  // namespace gorgon

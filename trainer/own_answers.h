@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "model/backbone.h"
+#include "trainer/console.h"
+#include "trainer/data_sets.h"
+
+namespace gorgon {
+
+// A prompt and what the model itself says to it, greedily: up to and with a stop token, or to the cap.
+struct OwnAnswer {
+  std::vector<int32_t> prompt, tokens;
+};
+
+struct OwnAnswersRequest {
+  std::vector<std::string> files;  // JSONL: paths or globs
+  std::filesystem::path kept;      // where answers that have to be made are kept, as `gorgon distill` writes
+  std::string model_fingerprint;
+  int64_t max_prompts = 512;     // the first ones, without duplicates
+  int64_t max_new_tokens = 128;  // longer answers are cut, as the decoder would have done
+};
+
+// The model's own greedy answers to the prompts of some files: those that stand in them, where every file was
+// written by `gorgon distill` with this model at temperature 0 (FILE.distill.json says so), else those kept,
+// else made once (a forward per token, 16 prompts at a time). The same inputs give the same answers, whatever
+// was interrupted. None where the files have no prompts. Throws as read_prompts and distill do.
+std::vector<OwnAnswer> load_own_answers(const Backbone& backbone, const TextModel& text,
+                                        const OwnAnswersRequest& request, const Stream& stream,
+                                        Console& console);
+
+}  // namespace gorgon
