@@ -4,7 +4,7 @@
 # Does nothing, and asks for nothing, when all is there.
 set -euo pipefail
 
-# name, or names in different releases (first one known wins; none: can be done without): what it is for
+# name, or names in different releases (first one known wins): what it is for
 packages=(
   "make: runs the two commands of the README"
   "cmake: configures the build"
@@ -30,13 +30,10 @@ packages=(
 )
 if [ "${1:-}" = test ]; then
   packages+=("clang-format-14: the format check of .ci/run" "git: lists the files it checks")
-  packages+=("clang-tidy-16|none: the checks of .clang-tidy")
 fi
 
 installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'install ok installed'; }
 known() { apt-cache show "$1" >/dev/null 2>&1; }
-# Whether a line names something that this release (its package lists are here) does not have and that can be missed.
-dispensable() { [[ "${1%%:*}" == *"|none" ]] && known make && ! known "${1%%|*}"; }
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   echo "install.sh: this system has no apt; install these by its own means:" >&2
@@ -50,7 +47,7 @@ for line in "${packages[@]}"; do
   for name in $(tr '|' ' ' <<<"${line%%:*}"); do
     if installed "$name"; then found=yes; fi
   done
-  if [ $found = no ] && ! dispensable "$line"; then missing+=("$line"); fi
+  if [ $found = no ]; then missing+=("$line"); fi
 done
 if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
 
@@ -72,12 +69,10 @@ for line in "${missing[@]}"; do
   for name in $(tr '|' ' ' <<<"${line%%:*}"); do
     if [ -z "$chosen" ] && known "$name"; then chosen=$name; fi
   done
-  if dispensable "$line"; then continue; fi
   if [ -z "$chosen" ]; then
     echo "install.sh: this release has no package ${line%%:*} (${line#*: })" >&2
     exit 1
   fi
   names+=("$chosen")
 done
-if [ ${#names[@]} -eq 0 ]; then exit 0; fi
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${names[@]}"
