@@ -109,5 +109,7 @@ ConfigField choice(const Key& key, const Choices<Value>& choices, At at) {
 
 // The keys of the heads and their loss (run_config_head_fields.cpp).
 void add_head_fields(std::vector<ConfigField>& fields);
+void add_optimizer_fields(std::vector<ConfigField>& fields);  // learning rate and AdamW
+void add_precision_fields(std::vector<ConfigField>& fields);  // types of weights, trained and frozen
 
 }  // namespace gorgon::config_field
