@@ -28,6 +28,7 @@ struct Writing {
   const char* name;
   std::function<void(const fs::path& folder, int version)> write;
   int calls;  // at least as many change the disk
+  friend void PrintTo(const Writing& writing, std::ostream* out) { *out << writing.name; }
 };
 
 void write_a_dataset(const fs::path& folder, int version) {
