@@ -217,7 +217,9 @@ void verify_checkpoint(const fs::path& checkpoint) {
                                 std::to_string(format), "use the version of gorgon that wrote it"});
   }
   if (manifest_text(manifest) != text) damaged(path, "an undamaged manifest", "another SHA-256");
-  const Json& files = manifest["files"];
+  const auto found = manifest.find("files");
+  if (found == manifest.end() || !found->is_object()) damaged(path, "an object 'files'", "none");
+  const Json& files = *found;
   std::vector<std::string> names = file_names(checkpoint);
   std::erase(names, kManifest);
   if (names != names_of(files)) {
