@@ -11,21 +11,23 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 
 def run(command):
-    """Wall seconds and peak resident bytes of a process that must succeed."""
+    """Wall seconds, peak resident bytes and log of a process that must succeed."""
     begin = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     errors = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         raise SystemExit(f"{' '.join(command)}\n{errors}")
-    return time.perf_counter() - begin, usage.ru_maxrss * 1024
+    return time.perf_counter() - begin, usage.ru_maxrss * 1024, errors
 
 
 def step_seconds(folder):
@@ -45,15 +47,16 @@ def main():
     args = parser.parse_args()
     cache = str(args.work / "states.h5")
     at = ["--set", f"output_dir={args.work / 'cache'}"]
-    seconds, peak = run([args.gorgon, "cache", args.config, "--cache", cache, *at])
-    result = {"machine": platform.processor() or platform.machine(), "cpus": os.cpu_count(),
+    seconds, peak, errors = run([args.gorgon, "cache", args.config, "--cache", cache, *at])
+    states = int(re.search(r"caches (\d+) states", errors).group(1))
+    result = {"command": " ".join(["python"] + sys.argv), "device": f"{platform.machine()}, {os.cpu_count()} cores", "states": states,
               "config": Path(args.config).read_text(encoding="utf-8"), "cache_s": seconds, "cache_peak_bytes": peak,
               "cache_bytes": os.path.getsize(cache), "forms": []}
     for form in args.forms.split(","):
         linear, vocabulary = form.split(":")
         folder = args.work / f"{linear}-{vocabulary}"
         shutil.rmtree(folder, ignore_errors=True)
-        seconds, peak = run([args.gorgon, "train", args.config, "--cache", cache, "--set", f"output_dir={folder}",
+        seconds, peak, _ = run([args.gorgon, "train", args.config, "--cache", cache, "--set", f"output_dir={folder}",
                              "--set", f"medusa_head_linear={linear}", "--set", f"medusa_vocab={vocabulary}",
                              "--set", "state_cache=bf16"])
         report = folder / "eval.json"

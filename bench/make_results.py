@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes bench/RESULTS.md from the JSON files in bench/results/.
 
-Three kinds of file: Google Benchmark's (gorgon_bench --benchmark_out=F), those of bench/compare_pytorch.py, and timings of whole
+Four kinds of file: Google Benchmark's (gorgon_bench --benchmark_out=F), those of bench/compare_pytorch.py and bench/head_forms.py, and timings of whole
 commands ({"command", "device", "timings": [{"what", "seconds", "cpu_seconds"}], "versions"}). What has no file is not measured, and
 the page says so.
 
@@ -62,11 +62,21 @@ def timings(data):
     return lines
 
 
+def forms(data):
+    lines = [f"Device: {data['device']}. Command: `{data['command']}`. Making the cache of {data['states']:,} states: {number(data['cache_s'])} s.",
+             "", "| heads | wall | steps alone | peak memory | accepted length (chain) |", "|---|---|---|---|---|"]
+    for row in data["forms"]:
+        tau = f"{row['chain_tau']:.3f}" if "chain_tau" in row else "not measured"
+        lines.append(f"| {row['linear']}, {row['vocab']} | {number(row['train_s'])} s | {number(row['heads_s'])} s |"
+                     f" {row['peak_bytes'] / 2**30:.2f} GiB | {tau} |")
+    return lines
+
+
 def section(path):
     with open(path, encoding="utf-8") as file:
         data = json.load(file)
     title = data.get("title") or os.path.basename(path)[:-5].replace("_", " ")
-    make = kernels if "benchmarks" in data else comparison if "pairs" in data else timings
+    make = kernels if "benchmarks" in data else comparison if "pairs" in data else forms if "forms" in data else timings
     return [f"## {title}", "", *make(data), ""]
 
 
