@@ -120,6 +120,10 @@ class TemporaryDirectory {
   bool kept_ = false;
 };
 
+bool is_hexadecimal(const std::string& text) {
+  return text.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
 void check_file(const fs::path& path, const Json& entry, const JsonOptions& options) {
   const auto bytes = static_cast<uintmax_t>(json_int(entry, "bytes", 0, kMaxInt, options));
   const std::string sum = json_string(entry, "sha256", options);
@@ -128,7 +132,7 @@ void check_file(const fs::path& path, const Json& entry, const JsonOptions& opti
   if (error) damaged(path, fmt::format("a file of {} bytes", bytes), error.message());
   if (size != bytes) damaged(path, fmt::format("{} bytes", bytes), fmt::format("{} bytes", size));
   const std::string found = sha256_of_file(path, ExitCode::checkpoint);
-  if (found != sum) damaged(path, "SHA-256 " + sum, found);
+  if (found != sum) damaged(path, "SHA-256 " + (is_hexadecimal(sum) ? sum : quote_value(sum)), found);
 }
 
 std::vector<std::string> names_of(const Json& files) {
@@ -223,8 +227,8 @@ void verify_checkpoint(const fs::path& checkpoint) {
   std::vector<std::string> names = file_names(checkpoint);
   std::erase(names, kManifest);
   if (names != names_of(files)) {
-    damaged(checkpoint, fmt::format("the files {}", fmt::join(names_of(files), ", ")),
-            fmt::format("{}", fmt::join(names, ", ")));
+    damaged(checkpoint, "the files " + quote_value(fmt::format("{}", fmt::join(names_of(files), ", "))),
+            quote_value(fmt::format("{}", fmt::join(names, ", "))));
   }
   for (const auto& item : files.items()) check_file(checkpoint / item.key(), item.value(), options);
 }
