@@ -109,17 +109,15 @@ void Decoder::draft(std::span<Slot* const> slots, ConstView states) {
   const int depth = options_.tree.depth();
   for (Slot* slot : slots) slot->candidates.assign(static_cast<size_t>(depth), {});
   if (depth == 0) return;
-  Tensor logits(DType::f32, {states.rows(), heads_->outputs()}, stream_.device());
-  for (int k = 0; k < depth; ++k) {
-    heads_->logits(k, states, logits.view(), stream_);
-    const Tensor host = logits.to(Device{});
-    stream_.threads().parallel_for(std::ssize(slots), [&](int64_t i) {
-      const std::span row(host.as<float>() + i * heads_->outputs(), static_cast<size_t>(heads_->outputs()));
-      auto& tokens = slots[static_cast<size_t>(i)]->candidates[static_cast<size_t>(k)];
-      tokens = top_indices(row, options_.tree.ranks());
-      for (int32_t& token : tokens) token = heads_->token(token);
-    });
-  }
+  const int64_t count = std::ssize(slots);
+  Tensor logits(DType::f32, {depth * count, heads_->outputs()}, stream_.device());
+  heads_->first_logits(depth, states, logits.view(), stream_);
+  const HostLogits host(std::move(logits));
+  stream_.threads().parallel_for(depth * count, [&](int64_t i) {
+    auto& tokens = slots[static_cast<size_t>(i % count)]->candidates[static_cast<size_t>(i / count)];
+    tokens = top_indices(host.row(i), options_.tree.ranks());
+    for (int32_t& token : tokens) token = heads_->token(token);
+  });
 }
 
 // The tree to verify: nothing of it lies behind the cap or the end of the context.

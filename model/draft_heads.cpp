@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "data/safetensors.h"
+#include "kernels/block_panels.h"
 #include "kernels/dequantise.h"
 #include "kernels/error.h"
 #include "kernels/gemm.h"
@@ -15,12 +16,13 @@ namespace gorgon {
 class DraftHeadsReader {
  public:
   DraftHeadsReader(const std::filesystem::path& path, const WeightMatrix& lm_head, DType compute,
-                   const Stream& stream)
+                   const Stream& stream, HeadStorage storage)
       : path_(path.string()),
         file_(path, ExitCode::checkpoint),
         found_(parse_safetensors(file_.bytes(), path_, ExitCode::checkpoint)),
         lm_head_(lm_head),
-        stream_(stream) {
+        stream_(stream),
+        storage_(stream.device().kind == DeviceKind::cpu ? storage : HeadStorage::full) {
     heads_.compute_ = compute;
     heads_.vocabulary_ = lm_head.rows;
   }
@@ -62,6 +64,9 @@ class DraftHeadsReader {
     Tensor values(heads_.compute_, {rows, columns});
     dequantise(BasicView<const std::byte>{tensor.bytes.data(), tensor.type, {rows, columns}, Device{}, 0},
                values.view(), host_);
+    if (storage_ == HeadStorage::q8_0 && shape.size() == 2 && columns % 32 == 0) {
+      return quantise_to_panels(values.view(), stream_);
+    }
     auto storage = std::make_shared<const Tensor>(values.to(stream_.device()));
     return {heads_.compute_, rows, columns, std::move(storage)};
   }
@@ -135,6 +140,7 @@ class DraftHeadsReader {
   Safetensors found_;
   const WeightMatrix& lm_head_;
   const Stream& stream_;
+  HeadStorage storage_;
   const Stream host_{Device{}, 1};
   DraftHeads heads_;
   WeightMatrix kept_rows_;
@@ -142,8 +148,30 @@ class DraftHeadsReader {
 };
 
 DraftHeads DraftHeads::load(const std::filesystem::path& file, const WeightMatrix& lm_head, DType compute,
-                            const Stream& stream) {
-  return DraftHeadsReader(file, lm_head, compute, stream).read();
+                            const Stream& stream, HeadStorage storage) {
+  return DraftHeadsReader(file, lm_head, compute, stream, storage).read();
+}
+
+void DraftHeads::features(const Head& head, ConstView states, View out, const Stream& stream) const {
+  Tensor u(DType::f32, states.shape, stream.device()), x, y;
+  ConstView input = states;
+  for (size_t l = 0; l < head.blocks.size(); ++l) {
+    const Block& block = head.blocks[l];
+    const bool last = l + 1 == head.blocks.size();
+    if (!last) y = Tensor(compute_, states.shape, stream.device());
+    const View result = last ? out : y.view();
+    linear(input, block.weight, u.view(), Write::overwrite, stream);
+    resblock_forward(u.view(), block.bias.view(), input, result, stream);
+    x = std::move(y);
+    input = x.view();
+  }
+}
+
+void DraftHeads::add_low_rank(const Head& head, ConstView features, View out, const Stream& stream) const {
+  if (head.a.empty()) return;
+  Tensor inner(compute_, {features.rows(), head.a.rows}, stream.device());
+  linear(features, head.a, inner.view(), Write::overwrite, stream);
+  linear(inner.view(), head.b, out, Write::accumulate, stream);
 }
 
 DraftHeads DraftHeads::of(const MedusaHeads& heads, int64_t vocabulary) {
@@ -170,21 +198,32 @@ DraftHeads DraftHeads::of(const MedusaHeads& heads, int64_t vocabulary) {
 
 void DraftHeads::logits(int k, ConstView states, View out, const Stream& stream) const {
   const Head& head = heads_[static_cast<size_t>(k)];
-  const Shape shape = states.shape;
-  Tensor u(DType::f32, shape, stream.device()), x, y;
-  ConstView input = states;
-  for (const Block& block : head.blocks) {
-    y = Tensor(compute_, shape, stream.device());
-    linear(input, block.weight, u.view(), Write::overwrite, stream);
-    resblock_forward(u.view(), block.bias.view(), input, y.view(), stream);
-    x = std::move(y);
-    input = x.view();
+  Tensor x(compute_, states.shape, stream.device());
+  features(head, states, x.view(), stream);
+  linear(x.view(), head.linear, out, Write::overwrite, stream);
+  add_low_rank(head, x.view(), out, stream);
+}
+
+void DraftHeads::first_logits(int count, ConstView states, View out, const Stream& stream) const {
+  const int64_t n = states.rows();
+  const auto last = heads_.begin() + count;
+  const bool shared = std::all_of(heads_.begin(), last, [&](const Head& head) {
+    return head.linear.storage == heads_[0].linear.storage;
+  });
+  Tensor x(compute_, {shared ? count * n : n, states.columns()}, stream.device());
+  for (int k = 0; k < count; ++k) {
+    const Head& head = heads_[static_cast<size_t>(k)];
+    const View rows = shared ? x.view().rows(k * n, (k + 1) * n) : x.view();
+    features(head, states, rows, stream);
+    if (!shared) linear(rows, head.linear, out.rows(k * n, (k + 1) * n), Write::overwrite, stream);
+    if (!shared) add_low_rank(head, rows, out.rows(k * n, (k + 1) * n), stream);
   }
-  linear(input, head.linear, out, Write::overwrite, stream);
-  if (head.a.empty()) return;
-  Tensor inner(compute_, {shape[0], head.a.rows}, stream.device());
-  linear(input, head.a, inner.view(), Write::overwrite, stream);
-  linear(inner.view(), head.b, out, Write::accumulate, stream);
+  if (!shared) return;
+  linear(x.view(), heads_[0].linear, out, Write::overwrite, stream);
+  for (int k = 0; k < count; ++k) {
+    add_low_rank(heads_[static_cast<size_t>(k)], x.view().rows(k * n, (k + 1) * n),
+                 out.rows(k * n, (k + 1) * n), stream);
+  }
 }
 
 namespace {
@@ -214,6 +253,8 @@ std::vector<DraftHeads::FullTensor> DraftHeads::full_tensors(int64_t vocabulary)
     const Head& head = heads_[k];
     for (size_t l = 0; l < head.blocks.size(); ++l) {
       const std::string prefix = std::to_string(k) + "." + std::to_string(l) + ".linear.";
+      require(!is_block_quantised(head.blocks[l].weight.type), "full_tensors",
+              "heads as they are in their file");
       tensors.push_back({prefix + "weight", head.blocks[l].weight.storage->to(Device{})});
       tensors.push_back({prefix + "bias", head.blocks[l].bias.to(Device{})});
     }

@@ -13,16 +13,20 @@
 
 namespace gorgon {
 
+// How the matrices of heads are kept. q8_0: those whose rows are whole blocks of 32 in 8 bits (quantise.h),
+// in panels: a step of decoding reads half of bf16's bytes. Drafts decide how fast tokens come, never which.
+enum class HeadStorage : uint8_t { full, q8_0 };
+
 // Medusa heads as a decoder runs them, in whatever form they were saved.
 class DraftHeads {
  public:
   // A file with numeric keys (medusa_heads.safetensors, medusa_lm_head.safetensors). A head's Linear is its
   // own ("{k}.{L}.weight" [N, H]), the backbone's where the key is missing, or lm_head + B A where
   // "{k}.{L}.A" [r, H] and "{k}.{L}.B" [N, r] are there; N is the vocabulary, or the length of "vocab_ids"
-  // i32[N] where the file has it. Values become `compute` (f32 or bf16). Throws Error(checkpoint) naming the
-  // tensor, what the backbone asks for and what was found.
+  // i32[N] where the file has it. Values become `compute` (f32 or bf16), or 8 bits on a CPU. Throws
+  // Error(checkpoint) naming the tensor, what the backbone asks for and what was found.
   static DraftHeads load(const std::filesystem::path& file, const WeightMatrix& lm_head, DType compute,
-                         const Stream& stream);
+                         const Stream& stream, HeadStorage storage = HeadStorage::full);
 
   // Heads in training as they are at this moment: `heads` lends its memory and must outlive the result.
   // vocabulary: the backbone's.
@@ -36,6 +40,10 @@ class DraftHeads {
 
   // logits f32[n, N] of head k (from 0) on states T[n, H], T = compute.
   void logits(int k, ConstView states, View out, const Stream& stream) const;
+  // Of the first `count` heads at once: f32[count * n, N], head by head. Heads that share their Linear read
+  // it once. The bits are those of logits() (f32 always; bf16 where rows of products do not depend on
+  // others).
+  void first_logits(int count, ConstView states, View out, const Stream& stream) const;
   const std::vector<int32_t>& vocab_ids() const { return vocab_ids_; }  // ascending; empty = all tokens
   // Token of output column i.
   int32_t token(int64_t i) const {
@@ -66,6 +74,9 @@ class DraftHeads {
     WeightMatrix a, b;    // [r, H], [N, r]; empty where linear is all
   };
   friend class DraftHeadsReader;
+
+  void features(const Head& head, ConstView states, View out, const Stream& stream) const;  // T[n, H]
+  void add_low_rank(const Head& head, ConstView features, View out, const Stream& stream) const;
 
   std::vector<Head> heads_;
   std::vector<int32_t> vocab_ids_;  // ascending; empty = the whole vocabulary

@@ -70,6 +70,7 @@ void add_origin(OrderedJson& json, const DecodeInputs& inputs, const EvalArgumen
   json["heads_sha256"] = sha256_of_file(inputs.found.file, ExitCode::checkpoint);
   json["model_fingerprint"] = inputs.weights.fingerprint;
   json["dtype"] = name(inputs.compute);
+  json["heads_dtype"] = inputs.head_storage == HeadStorage::q8_0 ? "q8_0" : name(inputs.compute);
   json["device"] = to_string(inputs.stream.device());
   json["threads"] = inputs.stream.threads().size();
   json["version"] = GORGON_VERSION;
@@ -94,7 +95,8 @@ void require_lossless(const DecodeEvaluation& evaluation, DType compute, double 
 }  // namespace
 
 int eval_command(const EvalArguments& arguments, Console& console, const StopSignal& stop) {
-  const DecodeInputs inputs(arguments.run, arguments.model, arguments.dtype, console, &stop);
+  const DecodeInputs inputs(arguments.run, arguments.model, arguments.dtype, arguments.heads_dtype, console,
+                            &stop);
   const int heads = inputs.heads.count();
   const std::vector<HeadSums> labels = label_sums(inputs, arguments, console);
   const std::vector<double> weights = loss_weights(inputs.found.config.loss, heads);

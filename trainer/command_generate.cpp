@@ -28,6 +28,7 @@ class AnswerPrinter {
     std::fwrite(pending_.data(), 1, pending_.size(), stdout);
     pending_.clear();
     std::fputs("\n", stdout);
+    std::fflush(stdout);  // before what goes to stderr
   }
 
  private:
@@ -112,7 +113,8 @@ void chat(const Session& session) {
 }  // namespace
 
 int generate_command(const GenerateArguments& arguments, Console& console) {
-  const DecodeInputs inputs(arguments.heads, arguments.model, arguments.dtype, console, nullptr);
+  const DecodeInputs inputs(arguments.heads, arguments.model, arguments.dtype, arguments.heads_dtype, console,
+                            nullptr);
   DecoderOptions options;
   options.tree = find_tree(inputs.found, arguments.tree, inputs.heads.count());
   options.lookup = arguments.lookup;

@@ -127,6 +127,11 @@ void add_decoding(CLI::App* command, Arguments& a) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   add_dtype(command, a.dtype);
+  command
+      ->add_option(
+          "--heads-dtype", a.heads_dtype,
+          "q8_0: heads in 8 bits, half the bytes to read; full: as the rest (default: q8_0 with bf16)")
+      ->check(CLI::IsMember({"q8_0", "full"}));
 }
 
 template <typename Arguments>

@@ -74,7 +74,8 @@ std::string comparison(const std::string& what, const DraftTree& tree, const std
 }  // namespace
 
 int tree_command(const TreeArguments& arguments, Console& console, const StopSignal& stop) {
-  const DecodeInputs inputs(arguments.heads, arguments.model, arguments.dtype, console, &stop);
+  const DecodeInputs inputs(arguments.heads, arguments.model, arguments.dtype, arguments.heads_dtype, console,
+                            &stop);
   const int heads = inputs.heads.count();
   const PromptSet set = read_split(inputs, arguments.data, Split::calibration, arguments.limit, console);
   require_prompts(set, arguments.data.front());

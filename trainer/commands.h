@@ -62,6 +62,7 @@ struct EvalArguments {
   int64_t max_new_tokens = 128;
   double temperature = 0;
   uint64_t seed = 0;
+  std::string heads_dtype;  // q8_0 or full; empty = q8_0 beside bf16
 };
 int eval_command(const EvalArguments& arguments, Console& console, const StopSignal& stop);
 
@@ -83,6 +84,7 @@ struct TreeArguments {
   std::string dtype;            // bf16, f32; empty = the run's
   int64_t limit = 300;          // prompts; -1 = all
   int64_t max_new_tokens = 128;
+  std::string heads_dtype;  // q8_0 or full; empty = q8_0 beside bf16
 };
 int tree_command(const TreeArguments& arguments, Console& console, const StopSignal& stop);
 
@@ -104,6 +106,7 @@ struct GenerateArguments {
   double temperature = 0;
   uint64_t seed = 0;
   int64_t max_new_tokens = 256;
+  std::string heads_dtype;  // q8_0 or full; empty = q8_0 beside bf16
 };
 int generate_command(const GenerateArguments& arguments, Console& console);
 

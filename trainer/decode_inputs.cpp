@@ -14,17 +14,24 @@ FoundHeads find(const std::filesystem::path& path, const std::filesystem::path& 
   return found;
 }
 
+HeadStorage head_storage_of(const std::string& name, DType compute) {
+  if (name.empty()) return compute == DType::bf16 ? HeadStorage::q8_0 : HeadStorage::full;
+  return name == "q8_0" ? HeadStorage::q8_0 : HeadStorage::full;
+}
+
 }  // namespace
 
 DecodeInputs::DecodeInputs(const std::filesystem::path& path, const std::filesystem::path& model,
-                           const std::string& dtype, Console& console, const StopSignal* stop)
+                           const std::string& dtype, const std::string& heads_dtype, Console& console,
+                           const StopSignal* stop)
     : found(find(path, model, console)),
       compute(decode_type(dtype, found.config)),
+      head_storage(head_storage_of(heads_dtype, compute)),
       stream(make_stream(found.config, stop)),
       weights(load_same_model(found, compute, WeightStorage::as_stored, stream)),
       text(found.config.model_path),
       backbone(weights, compute),
-      heads(DraftHeads::load(found.file, weights.lm_head, compute, stream)) {}
+      heads(DraftHeads::load(found.file, weights.lm_head, compute, stream, head_storage)) {}
 
 std::optional<Split> split_of_data(const RunConfig& config, const std::vector<std::string>& data,
                                    Split split) {
