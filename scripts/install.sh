@@ -30,6 +30,7 @@ packages=(
 )
 if [ "${1:-}" = test ]; then
   packages+=("clang-format-14: the format check of .ci/run" "git: lists the files it checks")
+  packages+=("libopenmpi-dev: ranks started by mpirun (the build takes it where it is)" "openmpi-bin: starts them")
 fi
 
 installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'install ok installed'; }

@@ -1,0 +1,281 @@
+#include "kernels/ranks/host_communicator.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/error.h"
+
+namespace gorgon {
+namespace {
+
+// Values are reduced a piece at a time, so that the parts received from the other ranks stay in the cache.
+constexpr int64_t kPieceBytes = 4 << 20;
+constexpr int64_t kDirectBytes = 64 << 10;  // smaller broadcasts go straight from the root
+
+double seconds_between(std::chrono::steady_clock::time_point a, std::chrono::steady_clock::time_point b) {
+  return std::chrono::duration<double>(b - a).count();
+}
+
+std::vector<int64_t> sums_of(const std::vector<int64_t>& counts) {
+  std::vector<int64_t> bounds{0};
+  for (const int64_t count : counts) bounds.push_back(bounds.back() + count);
+  return bounds;
+}
+
+// Sum: T = storage, A = what it is added up in.
+template <typename T, typename A>
+void reduce(std::span<const std::byte* const> parts, std::byte* to, int64_t count, ReduceOp op) {
+  constexpr int64_t kTile = 1024;
+  A total[kTile];
+  for (int64_t begin = 0; begin < count; begin += kTile) {
+    const int64_t n = std::min(kTile, count - begin);
+    for (size_t r = 0; r < parts.size(); ++r) {
+      const T* part = reinterpret_cast<const T*>(parts[r]) + begin;
+      for (int64_t i = 0; i < n; ++i) {
+        const A value = static_cast<A>(part[i]);
+        if (r == 0) {
+          total[i] = value;
+        } else {
+          total[i] = op == ReduceOp::sum ? static_cast<A>(total[i] + value) : std::max(total[i], value);
+        }
+      }
+    }
+    T* out = reinterpret_cast<T*>(to) + begin;
+    for (int64_t i = 0; i < n; ++i) out[i] = static_cast<T>(total[i]);
+  }
+}
+
+void check(ConstView view, std::string_view what) {
+  require(view.device.kind == DeviceKind::cpu && view.contiguous(), "HostCommunicator", "a view of the host");
+  require(!is_block_quantised(view.type), what, "values of a plain type");
+}
+
+}  // namespace
+
+HostCommunicator::HostCommunicator(int rank, int size, Transport& transport, PeerWatch& watch)
+    : Communicator(rank, size), transport_(transport), watch_(watch), thread_([this] { work(); }) {}
+
+HostCommunicator::~HostCommunicator() {
+  abort();
+  thread_.join();
+}
+
+void HostCommunicator::abort() noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  aborted_ = true;
+  changed_.notify_all();
+}
+
+Pending HostCommunicator::submit(std::string name, std::function<void()> work) {
+  std::packaged_task<void()> task([this, work = std::move(work)] {
+    try {
+      work();
+    } catch (...) {
+      aborted_ = true;  // those behind it would wait in vain
+      throw;
+    }
+  });
+  Pending pending(task.get_future());
+  {
+    const std::lock_guard lock(mutex_);
+    require(!stopping_, "HostCommunicator", "a collective behind abort");
+    jobs_.push_back({std::move(name), std::move(task)});
+  }
+  changed_.notify_all();
+  return pending;
+}
+
+void HostCommunicator::work() {
+  for (;;) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
+    if (stopping_) return;
+    Job job = std::move(jobs_.front());
+    jobs_.pop_front();
+    lock.unlock();
+    const auto start = std::chrono::steady_clock::now();
+    watch_.begin(job.name);
+    job.work();
+    watch_.end();
+    seconds_waited_ = seconds_waited_ + seconds_between(start, std::chrono::steady_clock::now());
+  }
+}
+
+void HostCommunicator::exchange(std::span<const Outgoing> out, std::span<const Incoming> in) {
+  if (aborted_) throw Error(ExitCode::peer, "an earlier collective failed");
+  const auto start = std::chrono::steady_clock::now();
+  transport_.exchange(out, in, [&](int peer) {
+    const double waited = seconds_between(start, std::chrono::steady_clock::now());
+    if (aborted_) throw Error(ExitCode::peer, "the collectives were aborted");
+    if (waited <= watch_.deadline()) return;
+    throw Error(ExitCode::peer, watch_.line(peer, "nothing from it (ddp_timeout)"));
+  });
+  for (const Incoming& message : in) bytes_received_ += message.bytes;
+}
+
+void HostCommunicator::reduce_own(std::span<const std::byte* const> parts, std::byte* to, DType type,
+                                  int64_t count, ReduceOp op) const {
+  switch (type) {
+    case DType::f32:
+      return reduce<float, double>(parts, to, count, op);
+    case DType::bf16:
+      return reduce<bf16, float>(parts, to, count, op);
+    case DType::i32:
+      return reduce<int32_t, int32_t>(parts, to, count, op);
+    case DType::i64:
+      return reduce<int64_t, int64_t>(parts, to, count, op);
+    case DType::u8:
+      return reduce<uint8_t, uint8_t>(parts, to, count, op);
+    default:
+      fail_internal("HostCommunicator", "a reduction of " + std::string(name(type)));
+  }
+}
+
+void HostCommunicator::reduce_part(std::byte* values, DType type, ReduceOp op,
+                                   const std::vector<int64_t>& part) {
+  const int64_t element = bytes_of(type, 1);
+  const auto at = [&](int r) { return values + part[static_cast<size_t>(r)] * element; };
+  const auto bytes = [&](int r) {
+    return (part[static_cast<size_t>(r) + 1] - part[static_cast<size_t>(r)]) * element;
+  };
+  const int64_t own = bytes(rank_);
+  received_.resize(static_cast<size_t>(own * size_));
+  std::vector<Outgoing> out;
+  std::vector<Incoming> in;
+  std::vector<const std::byte*> parts;
+  for (int r = 0; r < size_; ++r) {
+    std::byte* place = received_.data() + r * own;
+    parts.push_back(r == rank_ ? at(rank_) : place);
+    if (r == rank_) continue;
+    out.push_back({r, at(r), bytes(r)});
+    in.push_back({r, place, own});
+  }
+  exchange(out, in);
+  reduce_own(parts, at(rank_), type, own / element, op);
+}
+
+void HostCommunicator::gather(const std::byte* mine, std::byte* all, DType type,
+                              const std::vector<int64_t>& counts) {
+  const int64_t element = bytes_of(type, 1);
+  std::vector<Outgoing> out;
+  std::vector<Incoming> in;
+  std::byte* place = all;
+  for (int r = 0; r < size_; ++r) {
+    const int64_t bytes = counts[static_cast<size_t>(r)] * element;
+    if (r != rank_) {
+      out.push_back({r, mine, counts[static_cast<size_t>(rank_)] * element});
+      in.push_back({r, place, bytes});
+    } else if (place != mine && bytes > 0) {
+      std::memmove(place, mine, static_cast<size_t>(bytes));
+    }
+    place += bytes;
+  }
+  exchange(out, in);
+}
+
+Pending HostCommunicator::all_reduce(View values, ReduceOp op, std::string_view what, const Stream&) {
+  check(values, what);
+  return submit("all_reduce of " + std::string(what), [this, values, op] {
+    const int64_t element = bytes_of(values.type, 1), piece = kPieceBytes / element;
+    for (int64_t begin = 0; begin < values.elements(); begin += piece) {
+      std::byte* at = values.data + begin * element;
+      const std::vector<int64_t> part = equal_parts(std::min(piece, values.elements() - begin), size_);
+      reduce_part(at, values.type, op, part);
+      std::vector<int64_t> counts;
+      for (size_t r = 0; r + 1 < part.size(); ++r) counts.push_back(part[r + 1] - part[r]);
+      gather(at + part[static_cast<size_t>(rank_)] * element, at, values.type, counts);
+    }
+  });
+}
+
+Pending HostCommunicator::all_gather_v(ConstView mine, View all, const std::vector<int64_t>& counts,
+                                       std::string_view what, const Stream&) {
+  check(mine, what);
+  check(all, what);
+  require(std::ssize(counts) == size_ && mine.elements() == counts[static_cast<size_t>(rank_)] &&
+              all.elements() == sums_of(counts).back() && mine.type == all.type,
+          "all_gather_v", "counts");
+  return submit("all_gather of " + std::string(what),
+                [this, mine, all, counts] { gather(mine.data, all.data, all.type, counts); });
+}
+
+Pending HostCommunicator::reduce_scatter_v(ConstView values, View mine, const std::vector<int64_t>& counts,
+                                           std::string_view what, const Stream&) {
+  check(values, what);
+  check(mine, what);
+  const std::vector<int64_t> bounds = sums_of(counts);
+  require(std::ssize(counts) == size_ && mine.elements() == counts[static_cast<size_t>(rank_)] &&
+              values.elements() == bounds.back() && mine.type == values.type,
+          "reduce_scatter_v", "counts");
+  return submit("reduce_scatter of " + std::string(what), [this, values, mine, bounds] {
+    const int64_t element = bytes_of(values.type, 1), own = mine.elements() * element;
+    received_.resize(static_cast<size_t>(own * size_));
+    std::vector<Outgoing> out;
+    std::vector<Incoming> in;
+    std::vector<const std::byte*> parts;
+    for (int r = 0; r < size_; ++r) {
+      const auto i = static_cast<size_t>(r);
+      const std::byte* part = values.data + bounds[i] * element;
+      std::byte* place = received_.data() + r * own;
+      parts.push_back(r == rank_ ? part : place);
+      if (r == rank_) continue;
+      out.push_back({r, part, (bounds[i + 1] - bounds[i]) * element});
+      in.push_back({r, place, own});
+    }
+    exchange(out, in);
+    reduce_own(parts, mine.data, mine.type, mine.elements(), ReduceOp::sum);
+  });
+}
+
+// Large values leave the root once: each rank gets a part and passes it on.
+Pending HostCommunicator::broadcast(View values, int root, std::string_view what, const Stream&) {
+  check(values, what);
+  return submit("broadcast of " + std::string(what), [this, values, root] {
+    const int64_t total = bytes_of(values.type, values.elements());
+    const std::vector<int64_t> part = equal_parts(total, size_);
+    const bool direct = total <= kDirectBytes;
+    std::vector<Outgoing> out;
+    std::vector<Incoming> in;
+    for (int r = 0; r < size_ && rank_ == root; ++r) {
+      const auto i = static_cast<size_t>(r);
+      if (r == root) continue;
+      out.push_back(
+          {r, direct ? values.data : values.data + part[i], direct ? total : part[i + 1] - part[i]});
+    }
+    const auto own = static_cast<size_t>(rank_);
+    if (rank_ != root) {
+      in.push_back(
+          {root, direct ? values.data : values.data + part[own], direct ? total : part[own + 1] - part[own]});
+    }
+    exchange(out, in);
+    if (direct) return;
+    out.clear();
+    in.clear();
+    for (int r = 0; r < size_; ++r) {
+      const auto i = static_cast<size_t>(r);
+      if (r == rank_) continue;
+      if (r != root) out.push_back({r, values.data + part[own], part[own + 1] - part[own]});
+      if (rank_ != root) in.push_back({r, values.data + part[i], part[i + 1] - part[i]});
+    }
+    exchange(out, in);
+  });
+}
+
+void HostCommunicator::barrier(std::string_view what) {
+  submit("barrier at " + std::string(what), [this] {
+    std::vector<std::byte> here(static_cast<size_t>(size_));
+    std::vector<Outgoing> out;
+    std::vector<Incoming> in;
+    for (int r = 0; r < size_; ++r) {
+      if (r == rank_) continue;
+      out.push_back({r, &here[static_cast<size_t>(rank_)], 1});
+      in.push_back({r, &here[static_cast<size_t>(r)], 1});
+    }
+    exchange(out, in);
+  }).wait();
+}
+
+}  // namespace gorgon

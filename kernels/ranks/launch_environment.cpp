@@ -1,0 +1,103 @@
+#include "kernels/ranks/launch_environment.h"
+
+#include <charconv>
+
+#include "kernels/error.h"
+
+namespace gorgon {
+namespace {
+
+class Reader {
+ public:
+  explicit Reader(const Environment& environment) : environment_(environment) {}
+
+  std::string text(const char* name) const {
+    const char* value = environment_(name);
+    return value == nullptr ? "" : value;
+  }
+  bool has(const char* name) const { return environment_(name) != nullptr; }
+
+  // Absent: `otherwise`.
+  int integer(const char* name, int least, int most, int otherwise) const {
+    if (!has(name)) return otherwise;
+    const std::string value = text(name);
+    int number = 0;
+    const auto result = std::from_chars(value.data(), value.data() + value.size(), number);
+    const bool whole = result.ec == std::errc() && result.ptr == value.data() + value.size();
+    if (!whole || number < least || number > most) {
+      fail(ExitCode::config,
+           {"environment", name, "an integer from " + std::to_string(least) + " to " + std::to_string(most),
+            quote_value(value), "start all ranks with one launcher"});
+    }
+    return number;
+  }
+
+ private:
+  const Environment& environment_;
+};
+
+constexpr int kMaxRanks = 1 << 16;
+constexpr int kMaxPort = 65535;
+
+LaunchEnvironment by_torchrun(const Reader& read) {
+  LaunchEnvironment found;
+  found.size = read.integer("WORLD_SIZE", 1, kMaxRanks, 1);
+  found.rank = read.integer("RANK", 0, found.size - 1, 0);
+  found.local_rank = read.integer("LOCAL_RANK", 0, kMaxRanks, -1);
+  found.master_address = read.text("MASTER_ADDR");
+  found.master_port = read.integer("MASTER_PORT", 1, kMaxPort, 29500);  // torchrun's default
+  found.listening = read.integer(kListeningVariable, 0, 1 << 20, -1);
+  found.kind = LaunchEnvironment::Kind::tcp;
+  if (found.size > 1 && found.master_address.empty()) {
+    fail(ExitCode::config, {"environment", "MASTER_ADDR", "the machine of rank 0", "nothing",
+                            "set it as torchrun does, or start with mpirun"});
+  }
+  return found;
+}
+
+LaunchEnvironment by_slurm(const Reader& read) {
+  LaunchEnvironment found;
+  found.size = read.integer("SLURM_STEP_NUM_TASKS", 1, kMaxRanks, 1);
+  found.rank = read.integer("SLURM_PROCID", 0, found.size - 1, 0);
+  found.local_rank = read.integer("SLURM_LOCALID", 0, kMaxRanks, -1);
+  found.master_address = read.text("MASTER_ADDR");
+  if (found.master_address.empty()) found.master_address = first_host(read.text("SLURM_STEP_NODELIST"));
+  constexpr int kFirstPort = 15000, kPorts = 20000;
+  const int job = read.integer("SLURM_JOB_ID", 0, 2147483647, 0);
+  found.master_port = read.integer("MASTER_PORT", 1, kMaxPort, kFirstPort + job % kPorts);
+  found.kind = LaunchEnvironment::Kind::tcp;
+  return found;
+}
+
+}  // namespace
+
+std::string first_host(const std::string& node_list) {
+  const size_t bracket = node_list.find_first_of("[,");
+  if (bracket == std::string::npos || node_list[bracket] == ',') return node_list.substr(0, bracket);
+  const size_t end = node_list.find_first_of("-,]", bracket);
+  return node_list.substr(0, bracket) + node_list.substr(bracket + 1, end - bracket - 1);
+}
+
+LaunchEnvironment read_launch_environment(const Environment& environment) {
+  const Reader read(environment);
+  LaunchEnvironment found;
+  if (read.has("OMPI_COMM_WORLD_SIZE") || read.has("PMIX_RANK") ||
+      (read.has("PMI_SIZE") && !read.has("SLURM_JOB_ID"))) {
+    found.kind = LaunchEnvironment::Kind::mpi;
+    found.size = read.integer("OMPI_COMM_WORLD_SIZE", 1, kMaxRanks,
+                              read.integer("PMI_SIZE", 1, kMaxRanks,
+                                           read.integer("SLURM_STEP_NUM_TASKS", 1, kMaxRanks, kMaxRanks)));
+    found.rank =
+        read.integer("OMPI_COMM_WORLD_RANK", 0, kMaxRanks,
+                     read.integer("PMIX_RANK", 0, kMaxRanks, read.integer("PMI_RANK", 0, kMaxRanks, 0)));
+    found.local_rank = read.integer("OMPI_COMM_WORLD_LOCAL_RANK", 0, kMaxRanks,
+                                    read.integer("SLURM_LOCALID", 0, kMaxRanks, -1));
+  } else if (read.has("RANK") && read.has("WORLD_SIZE")) {
+    found = by_torchrun(read);
+  } else if (read.has("SLURM_STEP_NUM_TASKS")) {
+    found = by_slurm(read);
+  }
+  return found.size > 1 ? found : LaunchEnvironment{};
+}
+
+}  // namespace gorgon

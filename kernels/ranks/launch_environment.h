@@ -1,0 +1,37 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+namespace gorgon {
+
+// Who this process is among those that were started together, by its environment. The first of these that is
+// there counts:
+//   MPI       OMPI_COMM_WORLD_SIZE (mpirun), PMIX_RANK (srun --mpi=pmix), PMI_SIZE (hydra): the rest is MPI's
+//   torchrun  RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT, LOCAL_RANK if set (also gorgon's own --gpus)
+//   srun      SLURM_STEP_NUM_TASKS, SLURM_PROCID, SLURM_LOCALID, SLURM_STEP_NODELIST (its first name is where
+//             rank 0 listens) and SLURM_JOB_ID (port 15000 + id modulo 20000, where MASTER_PORT is not set)
+// A job of one process is none.
+struct LaunchEnvironment {
+  enum class Kind { single, mpi, tcp };
+  Kind kind = Kind::single;
+  int rank = 0;  // tcp; MPI says its own
+  int size = 1;
+  int local_rank = -1;  // among the processes of this machine; -1 = by order of ranks
+  std::string master_address;
+  int master_port = 0;
+  int listening = -1;  // rank 0 under --gpus: the socket its parent opened on master_port
+};
+
+using Environment = std::function<const char*(const char* name)>;  // as getenv
+// Throws Error(config) naming the variable whose value cannot be.
+LaunchEnvironment read_launch_environment(const Environment& environment);
+
+// "node[03-07,12],x1" -> "node03".
+std::string first_host(const std::string& node_list);
+
+// The variable by which --gpus hands rank 0 its listening socket.
+constexpr const char* kListeningVariable = "GORGON_LISTENING";
+
+}  // namespace gorgon

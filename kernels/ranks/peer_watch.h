@@ -1,0 +1,107 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "kernels/ranks/socket.h"
+
+namespace gorgon {
+
+// One process of the job, as the others know it.
+struct Peer {
+  std::string host;     // its name
+  std::string address;  // numeric, as rank 0 saw it; rank 0's own as the others reached it
+  int port = 0;         // where it accepts other ranks' data; 0 where MPI carries them
+  int local_rank = -1;  // as its launcher says it
+};
+
+// Where ranks meet: rank 0 listens, the others know one of its addresses.
+struct MeetingPoint {
+  Socket listener;                     // rank 0
+  std::vector<std::string> addresses;  // the others: tried in turn, again and again
+  int port = 0;
+  uint64_t token = 0;  // of the job, so that no stranger is let in; 0 where nothing could carry one
+};
+
+// Watches over the other processes of a job by a thread of its own, whatever the caller computes. All ranks
+// hold a TCP connection to rank 0 and say a word a second through it. A connection that breaks without a
+// farewell is a process that was killed: known to all within a second, since rank 0 passes it on. A process
+// that stays silent for the deadline (stopped, or its machine is gone) is lost as well.
+class PeerWatch {
+ public:
+  // Called once, from the watch's thread, with the line that tells of a lost rank: who, where, in which step
+  // and collective, after how many seconds. The caller's collectives will never end: it ends the process.
+  // `speaks`: whether this rank is the one that says it for all (the first that is left).
+  using OnLoss = std::function<void(const std::string& line, bool speaks)>;
+
+  // Meets the others: returns when all ranks have come. Throws Error(peer) when they have not within
+  // `seconds`, naming how many (rank 0) or where rank 0 was looked for.
+  PeerWatch(int rank, int size, MeetingPoint point, Peer self, double seconds);
+  ~PeerWatch();
+  PeerWatch(const PeerWatch&) = delete;
+  PeerWatch& operator=(const PeerWatch&) = delete;
+
+  const std::vector<Peer>& peers() const { return peers_; }  // [size]
+  void start(OnLoss on_loss);
+  void set_deadline(double seconds) { deadline_ = seconds; }
+  double deadline() const { return deadline_; }
+
+  // What this process is at, for reports. begin and end enclose a collective.
+  void set_step(int64_t step);
+  void begin(std::string_view collective);
+  void end();
+  // The line about rank `peer`: "rank 1 on host: step 12: expected its part in COLLECTIVE, found FOUND, after
+  // 3.0 s in it; what to do".
+  std::string line(int peer, const std::string& found) const;
+
+  // Farewells; the watch is over. failed: tells the others why this process ends; each waits a moment,
+  // because it may be about to fail in the same way, and is then lost one rank.
+  void leave();
+  void fail(const std::string& why);
+
+ private:
+  struct Connection {
+    int peer = 0;
+    Socket socket;
+    std::string unread;
+    std::chrono::steady_clock::time_point heard;
+    bool over = false;  // said farewell
+  };
+  void meet_as_first(const MeetingPoint& point, double seconds);
+  void meet_as_other(const MeetingPoint& point, double seconds);
+  void watch();
+  void read(Connection& connection);
+  void take(Connection& connection, char kind, const std::string& text);
+  void say(Connection& connection, char kind, const std::string& text);
+  void tell_all(char kind, const std::string& text);
+  void lose(const std::string& line, bool may_fail_alike, bool speaks);
+  void stop();
+
+  int rank_, size_;
+  std::vector<Peer> peers_;
+  std::vector<Connection> connections_;  // rank 0: to all others; others: to rank 0
+  std::mutex sending_;
+  std::atomic<double> deadline_{600};
+  OnLoss on_loss_;
+
+  mutable std::mutex mutex_;  // of what follows
+  std::condition_variable changed_;
+  bool stopping_ = false;
+  int64_t step_ = 0;
+  std::string collective_;
+  std::chrono::steady_clock::time_point since_;
+
+  bool lost_ = false;  // the watch's thread
+  std::thread thread_;
+};
+
+}  // namespace gorgon

@@ -1,0 +1,135 @@
+#include "kernels/ranks/rank_group.h"
+
+#include <algorithm>
+#include <random>
+#include <thread>
+
+#include <sched.h>
+
+#include "kernels/error.h"
+#include "kernels/ranks/host_communicator.h"
+#include "kernels/ranks/tcp_transport.h"
+#include "kernels/ranks/transport.h"
+
+namespace gorgon {
+namespace {
+
+uint64_t random_token() {
+  std::random_device device;
+  return (static_cast<uint64_t>(device()) << 32) | device() | 1;
+}
+
+// MPI carries where rank 0 listens: its addresses, and loopback first for those on its own machine.
+MeetingPoint meet_by_mpi(MpiJob& mpi) {
+  MeetingPoint point;
+  std::string text;
+  if (mpi.rank() == 0) {
+    point.listener = Socket::listen(0);
+    text =
+        std::to_string(random_token()) + " " + std::to_string(point.listener.port()) + " " + own_host_name();
+    for (const std::string& address : own_addresses()) text += " " + address;
+  }
+  text = mpi.broadcast(text);
+  std::vector<std::string> words;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find(' ', begin), text.size());
+    words.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  require(words.size() >= 3, "RankGroup", "rank 0's address");
+  point.token = std::stoull(words[0]);
+  point.port = std::stoi(words[1]);
+  if (words[2] == own_host_name()) point.addresses.push_back("127.0.0.1");
+  point.addresses.insert(point.addresses.end(), words.begin() + 3, words.end());
+  return point;
+}
+
+MeetingPoint meet_by_address(const LaunchEnvironment& launched) {
+  MeetingPoint point;
+  point.port = launched.master_port;
+  point.addresses = {launched.master_address};
+  if (launched.rank != 0) return point;
+  point.listener =
+      launched.listening >= 0 ? Socket(launched.listening) : Socket::listen(launched.master_port);
+  if (!point.listener.is_open()) {
+    fail(ExitCode::peer, {"rank 0", "MASTER_PORT", "a port that is free",
+                          std::to_string(launched.master_port), "choose another one"});
+  }
+  return point;
+}
+
+}  // namespace
+
+RankGroup::RankGroup() : communicator_(single_communicator()) {}
+
+RankGroup::RankGroup(const LaunchEnvironment& launched, double seconds, PeerWatch::OnLoss on_loss)
+    : rank_(launched.rank), size_(launched.size) {
+  MeetingPoint point;
+  Peer self;
+  Socket listener;
+  self.host = own_host_name();
+  self.local_rank = launched.local_rank;
+  if (launched.kind == LaunchEnvironment::Kind::mpi) {
+    mpi_ = join_mpi_job();
+    rank_ = mpi_->rank();
+    size_ = mpi_->size();
+    point = meet_by_mpi(*mpi_);
+  } else {
+    point = meet_by_address(launched);
+    listener = Socket::listen(0);
+    self.port = listener.port();
+  }
+  watch_ = std::make_unique<PeerWatch>(rank_, size_, std::move(point), std::move(self), seconds);
+  transport_ = mpi_ ? mpi_->transport() : connect_tcp_transport(rank_, watch_->peers(), listener, seconds);
+  communicator_ = std::make_unique<HostCommunicator>(rank_, size_, *transport_, *watch_);
+  find_neighbours();
+  watch_->start(std::move(on_loss));
+}
+
+RankGroup::~RankGroup() = default;
+
+void RankGroup::find_neighbours() {
+  const Peer& self = watch_->peers()[static_cast<size_t>(rank_)];
+  local_rank_ = local_size_ = 0;
+  for (int r = 0; r < size_; ++r) {
+    if (watch_->peers()[static_cast<size_t>(r)].host != self.host) continue;
+    if (r < rank_) ++local_rank_;
+    ++local_size_;
+  }
+  if (self.local_rank >= 0) local_rank_ = self.local_rank;
+}
+
+std::string RankGroup::name(int rank) const {
+  const std::string host = watch_ ? watch_->peers()[static_cast<size_t>(rank)].host : own_host_name();
+  return "rank " + std::to_string(rank) + " on " + host;
+}
+
+void RankGroup::set_step(int64_t step) {
+  if (watch_) watch_->set_step(step);
+}
+
+void RankGroup::set_deadline(double seconds) {
+  if (watch_) watch_->set_deadline(seconds);
+}
+
+void RankGroup::leave() {
+  if (!watch_) return;
+  communicator_->barrier("the end");
+  watch_->leave();
+  communicator_.reset();
+  if (mpi_) mpi_->finish();
+}
+
+void RankGroup::fail(const std::string& why) {
+  if (watch_) watch_->fail(why);
+}
+
+int threads_per_rank(int local_size) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  const auto cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const int bound = ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : cores;
+  return std::max(1, std::min(bound, cores / std::max(1, local_size)));
+}
+
+}  // namespace gorgon

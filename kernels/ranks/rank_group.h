@@ -1,0 +1,54 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "kernels/communicator.h"
+#include "kernels/ranks/launch_environment.h"
+#include "kernels/ranks/peer_watch.h"
+#include "kernels/ranks/transport.h"
+
+namespace gorgon {
+
+// This process among those of its job: who it is, the collectives, the watch over the others. A process that
+// was started alone is a group of one, which opens no socket and needs no MPI.
+class RankGroup {
+ public:
+  RankGroup();  // of one
+  // Returns when all ranks have come; Error(peer) when they do not within `seconds`. on_loss: peer_watch.h.
+  RankGroup(const LaunchEnvironment& launched, double seconds, PeerWatch::OnLoss on_loss);
+  ~RankGroup();
+  RankGroup(const RankGroup&) = delete;
+  RankGroup& operator=(const RankGroup&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  bool is_first() const { return rank_ == 0; }
+  bool is_several() const { return size_ > 1; }
+  int local_rank() const { return local_rank_; }  // among the ranks of this machine
+  int local_size() const { return local_size_; }
+  std::string name(int rank) const;  // "rank 1 on HOST"
+
+  Communicator& host() { return *communicator_; }  // collectives over host memory
+
+  void set_step(int64_t step);        // named in reports
+  void set_deadline(double seconds);  // of every collective, and of a silent rank; 600 at first
+  void leave();                       // the end, when all went well: waits for the others
+  void fail(const std::string& why);  // the end, when it did not: tells the others
+
+ private:
+  void find_neighbours();
+
+  int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
+  std::unique_ptr<MpiJob> mpi_;
+  std::unique_ptr<PeerWatch> watch_;
+  std::unique_ptr<Transport> transport_;
+  std::unique_ptr<Communicator> communicator_;
+};
+
+// Threads for each of `local_size` processes of this machine: its share of the cores, or those it is bound
+// to.
+int threads_per_rank(int local_size);
+
+}  // namespace gorgon

@@ -1,0 +1,251 @@
+// One rank of ranks_test.cpp: every collective against plain loops over what each rank is known to hold.
+#include <bit>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <iterator>
+
+#include <unistd.h>
+
+#include "kernels/error.h"
+#include "kernels/ranks/rank_group.h"
+
+namespace gorgon {
+namespace {
+
+// What rank r holds at element i: any rank can tell. Multiples of 2^-20 below 8, so that f32 sums round.
+float value_of(int r, int64_t i, int salt) {
+  const uint64_t x = (static_cast<uint64_t>(i) * 2654435761u + static_cast<uint64_t>(r) * 40503u +
+                      static_cast<uint64_t>(salt) * 97u) *
+                     6364136223846793005u;
+  return static_cast<float>(static_cast<int64_t>(x >> 40) - (1 << 23)) / 1048576.0f;
+}
+
+template <typename T>
+T typed_value(int r, int64_t i, int salt) {
+  if constexpr (std::is_integral_v<T>)
+    return static_cast<T>(static_cast<int64_t>(value_of(r, i, salt) * 3));
+  else
+    return static_cast<T>(value_of(r, i, salt));
+}
+
+void expect(bool condition, const std::string& what) {
+  if (condition) return;
+  std::fprintf(stderr, "not as expected: %s\n", what.c_str());
+  std::_Exit(1);
+}
+
+template <typename T>
+std::vector<T> held(int r, int64_t n, int salt) {
+  std::vector<T> values(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; ++i) values[static_cast<size_t>(i)] = typed_value<T>(r, i, salt);
+  return values;
+}
+
+template <typename T>
+View view_of(std::vector<T>& values) {
+  return {reinterpret_cast<std::byte*>(values.data()), dtype_of<T>(), {std::ssize(values)}, {}, 0};
+}
+
+// The contract: bf16 added in f32, f32 in f64, in the order of ranks, rounded once.
+template <typename T>
+T reduced(int n, int64_t i, int salt, ReduceOp op) {
+  using Sum = std::conditional_t<std::is_same_v<T, float>, double,
+                                 std::conditional_t<std::is_same_v<T, bf16>, float, T>>;
+  auto total = static_cast<Sum>(typed_value<T>(0, i, salt));
+  for (int r = 1; r < n; ++r) {
+    const auto value = static_cast<Sum>(typed_value<T>(r, i, salt));
+    total = op == ReduceOp::sum ? static_cast<Sum>(total + value) : std::max(total, value);
+  }
+  return static_cast<T>(total);
+}
+
+class Checks {
+ public:
+  explicit Checks(RankGroup& group)
+      : ranks_(group.host()), n_(group.size()), rank_(group.rank()), host_({}, 1) {}
+
+  void all() {
+    for (const int64_t size : {0, 1, 5, 1000, 2500001}) {
+      all_reduce<float>(size, ReduceOp::sum);
+      all_reduce<bf16>(size, ReduceOp::sum);
+    }
+    all_reduce<float>(1000, ReduceOp::max);
+    all_reduce<int32_t>(1000, ReduceOp::sum);
+    all_reduce<int64_t>(1000, ReduceOp::max);
+    all_reduce<uint8_t>(1000, ReduceOp::max);
+    for (const int64_t size : {int64_t{1}, int64_t{1000}, int64_t{1} << 20}) {
+      gather(size);
+      reduce_scatter(size);
+      for (const int root : {0, n_ - 1}) broadcast(size, root);
+    }
+    several_at_once();
+    texts();
+    ranks_.barrier("the end of the checks");
+  }
+  uint64_t hash() const { return hash_; }
+
+ private:
+  template <typename T>
+  void add(const std::vector<T>& values) {
+    for (const std::byte byte : std::as_bytes(std::span(values)))
+      hash_ = (hash_ ^ static_cast<uint64_t>(byte)) * 1099511628211u;
+  }
+  std::vector<int64_t> uneven(int64_t size) const {
+    std::vector<int64_t> counts;
+    for (int r = 0; r < n_; ++r) counts.push_back(size * r);  // rank 0 has none
+    return counts;
+  }
+
+  template <typename T>
+  void all_reduce(int64_t size, ReduceOp op) {
+    std::vector<T> values = held<T>(rank_, size, 1);
+    const int64_t before = ranks_.bytes_received();
+    ranks_.all_reduce(view_of(values), op, "values", host_).wait();
+    for (int64_t i = 0; i < size; ++i) {
+      expect(std::memcmp(&values[static_cast<size_t>(i)],
+                         std::addressof(static_cast<const T&>(reduced<T>(n_, i, 1, op))), sizeof(T)) == 0,
+             "all_reduce of " + std::to_string(size));
+    }
+    // Of every piece of 4 MiB: n - 1 times its own part, and all other parts.
+    const int64_t piece = (4 << 20) / static_cast<int64_t>(sizeof(T));
+    int64_t expected = 0;
+    for (int64_t begin = 0; begin < size; begin += piece) {
+      const int64_t count = std::min(piece, size - begin);
+      const int64_t own = count * (rank_ + 1) / n_ - count * rank_ / n_;
+      expected += ((n_ - 1) * own + count - own) * static_cast<int64_t>(sizeof(T));
+    }
+    expect(ranks_.bytes_received() - before == expected, "bytes of all_reduce");
+    add(values);
+  }
+
+  void gather(int64_t size) {
+    const std::vector<int64_t> counts = uneven(size);
+    std::vector<float> mine = held<float>(rank_, counts[static_cast<size_t>(rank_)], 2), wanted;
+    for (int r = 0; r < n_; ++r) {
+      const std::vector<float> part = held<float>(r, counts[static_cast<size_t>(r)], 2);
+      wanted.insert(wanted.end(), part.begin(), part.end());
+    }
+    std::vector<float> all(wanted.size());
+    const int64_t before = ranks_.bytes_received();
+    ranks_.all_gather_v(view_of(mine), view_of(all), counts, "parts", host_).wait();
+    expect(all == wanted, "all_gather_v");
+    expect(ranks_.bytes_received() - before == 4 * (std::ssize(all) - std::ssize(mine)),
+           "bytes of all_gather_v");
+    add(all);
+  }
+
+  void reduce_scatter(int64_t size) {
+    const std::vector<int64_t> counts = uneven(size);
+    int64_t first = 0, total = 0;
+    for (int r = 0; r < n_; ++r) {
+      if (r == rank_) first = total;
+      total += counts[static_cast<size_t>(r)];
+    }
+    std::vector<float> values = held<float>(rank_, total, 3);
+    std::vector<float> mine(static_cast<size_t>(counts[static_cast<size_t>(rank_)]));
+    const int64_t before = ranks_.bytes_received();
+    ranks_.reduce_scatter_v(view_of(values), view_of(mine), counts, "parts", host_).wait();
+    for (int64_t i = 0; i < std::ssize(mine); ++i) {
+      expect(mine[static_cast<size_t>(i)] == reduced<float>(n_, first + i, 3, ReduceOp::sum),
+             "reduce_scatter_v");
+    }
+    expect(ranks_.bytes_received() - before == 4 * (n_ - 1) * std::ssize(mine), "bytes of reduce_scatter_v");
+  }
+
+  void broadcast(int64_t size, int root) {
+    std::vector<float> values = held<float>(rank_, size, 4);
+    const int64_t before = ranks_.bytes_received();
+    ranks_.broadcast(view_of(values), root, "values", host_).wait();
+    expect(values == held<float>(root, size, 4), "broadcast");
+    expect(ranks_.bytes_received() - before == (rank_ == root ? 0 : 4 * size), "bytes of broadcast");
+    add(values);
+  }
+
+  void several_at_once() {
+    std::vector<std::vector<float>> values;
+    std::vector<Pending> pending;
+    for (int k = 0; k < 5; ++k) values.push_back(held<float>(rank_, 30000, 10 + k));
+    for (std::vector<float>& v : values)
+      pending.push_back(ranks_.all_reduce(view_of(v), ReduceOp::sum, "gradients", host_));
+    for (int k = 4; k >= 0; --k) {
+      pending[static_cast<size_t>(k)].wait();
+      for (int64_t i = 0; i < 30000; ++i) {
+        expect(values[static_cast<size_t>(k)][static_cast<size_t>(i)] ==
+                   reduced<float>(n_, i, 10 + k, ReduceOp::sum),
+               "several at once");
+      }
+    }
+  }
+
+  void texts() {
+    const std::vector<std::string> all =
+        gather_texts(ranks_, std::string(static_cast<size_t>(rank_), 'x'), "texts");
+    for (int r = 0; r < n_; ++r)
+      expect(all[static_cast<size_t>(r)] == std::string(static_cast<size_t>(r), 'x'), "gather_texts");
+    expect(broadcast_text(ranks_, rank_ == 0 ? "from rank 0" : "mine", "text") == "from rank 0",
+           "broadcast_text");
+    std::vector<double> sums{0.1 * (rank_ + 1)};
+    sum_all(ranks_, sums, "sums");
+    double wanted = 0;
+    for (int r = 0; r < n_; ++r) wanted += 0.1 * (r + 1);
+    expect(sums[0] == wanted, "sum_all");
+  }
+
+  Communicator& ranks_;
+  int n_, rank_;
+  Stream host_;
+  uint64_t hash_ = 14695981039346656037u;
+};
+
+void wait_for_ever() {
+  for (;;) ::pause();
+}
+
+int run(const std::string& what, double deadline) {
+  RankGroup group(read_launch_environment([](const char* name) { return std::getenv(name); }), 30,
+                  [](const std::string& line, bool) {
+                    std::fprintf(stderr, "lost: %s\n", line.c_str());
+                    std::_Exit(7);
+                  });
+  group.set_deadline(deadline);
+  try {
+    if (what == "collectives") {
+      Checks checks(group);
+      checks.all();
+      std::printf("rank %d of %d: %016lx\n", group.rank(), group.size(),
+                  static_cast<unsigned long>(checks.hash()));
+    } else {
+      group.set_step(12);
+      std::vector<float> values(100000);
+      // The last rank: ends, stays away from the collective, stops, or fails; the others compute or wait.
+      if (group.rank() == group.size() - 1) {
+        if (what == "ends") {
+          ::usleep(500000);  // rank 0 is in the collective by then
+          std::_Exit(9);
+        }
+        if (what == "away") wait_for_ever();
+        if (what == "stops") ::raise(SIGSTOP);
+        if (what == "fails") throw Error(ExitCode::model, "no such model");
+      }
+      if (what == "ends" && group.rank() == 1) wait_for_ever();  // in no collective
+      group.host().all_reduce(view_of(values), ReduceOp::sum, "gradients of head 3", Stream({}, 1)).wait();
+    }
+    group.leave();
+    return 0;
+  } catch (const Error& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    group.fail(error.what());
+    std::fflush(stderr);
+    std::_Exit(static_cast<int>(error.code()));
+  }
+}
+
+}  // namespace
+}  // namespace gorgon
+
+int main(int argc, char** argv) {
+  std::signal(SIGTERM, [](int) {});  // mpirun's, to those that are left: gorgon takes it for a request
+  return gorgon::run(argc > 1 ? argv[1] : "", argc > 2 ? std::atof(argv[2]) : 60);
+}
