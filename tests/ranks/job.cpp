@@ -27,10 +27,8 @@ folder=$1; shift
 rank=${OMPI_COMM_WORLD_RANK:-$RANK}
 "$@" > $folder/out.$rank 2> $folder/err.$rank &
 echo $! > $folder/pid.$rank
-while :; do
-  wait $!; status=$?
-  kill -0 $! 2>/dev/null || break
-done
+while kill -0 $! 2>/dev/null; do wait $!; done  # a signal ends one wait
+wait $!; status=$?
 echo $status > $folder/status.$rank
 exit $status
 )";
