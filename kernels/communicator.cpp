@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 #include <iterator>
 
 #include "kernels/error.h"
@@ -42,6 +43,14 @@ View view_of(T* data, int64_t count) {
 }
 
 }  // namespace
+
+void Pending::wait() {
+  if (!done_.valid()) return;
+  const auto start = std::chrono::steady_clock::now();
+  done_.wait();
+  *waited_ = *waited_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  done_.get();
+}
 
 std::unique_ptr<Communicator> single_communicator() {
   return std::make_unique<SingleCommunicator>();

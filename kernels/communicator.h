@@ -20,21 +20,22 @@ enum class ReduceOp : uint8_t { sum, max };
 class Pending {
  public:
   Pending() = default;  // of something that is done
-  explicit Pending(std::future<void> done) : done_(std::move(done)) {}
+  // waited: what wait() adds the seconds to that it takes.
+  Pending(std::future<void> done, std::atomic<double>& waited) : done_(std::move(done)), waited_(&waited) {}
   ~Pending() {
     if (done_.valid()) done_.wait();
   }
   Pending(Pending&& other) noexcept = default;
   Pending& operator=(Pending&& other) noexcept {
     std::swap(done_, other.done_);
+    std::swap(waited_, other.waited_);
     return *this;
   }
-  void wait() {
-    if (done_.valid()) done_.get();
-  }
+  void wait();
 
  private:
   std::future<void> done_;
+  std::atomic<double>* waited_ = nullptr;
 };
 
 // The processes of a job, and what they compute together. Every rank calls the same collectives with the same
@@ -75,7 +76,7 @@ class Communicator {
   virtual void abort() noexcept = 0;
 
   int64_t bytes_received() const { return bytes_received_; }  // of payload, since the start
-  double seconds_waited() const { return seconds_waited_; }   // inside collectives, the transfer included
+  double seconds_waited() const { return seconds_waited_; }   // by the caller, for what was not done yet
 
  protected:
   Communicator(int rank, int size) : rank_(rank), size_(size) {}

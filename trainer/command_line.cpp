@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <memory>
 #include <new>
 #include <string>
 
@@ -12,11 +13,15 @@
 #include "kernels/device.h"
 #include "kernels/error.h"
 #include "kernels/instruction_set.h"
+#include "kernels/ranks/rank_group.h"
 #include "trainer/commands.h"
+#include "trainer/local_ranks.h"
 #include "trainer/stop_signal.h"
 
 namespace gorgon {
 namespace {
+
+using Run = std::function<int(Console&, RankGroup&)>;
 
 // The command line: options write into these, the command picked calls `run`.
 struct Arguments {
@@ -29,7 +34,8 @@ struct Arguments {
   DistillArguments distill;
   ExportArguments exported;
   GenerateArguments generate;
-  std::function<int(Console&)> run;
+  Run run;
+  bool for_ranks = false;  // several processes work together at the command
 };
 
 constexpr const char* kSetHelp = "KEY=VALUE over the file's value, again for more keys";
@@ -39,12 +45,16 @@ constexpr const char* kNothing = "nothing was written";
 
 // A command that SIGTERM and SIGINT stop between pieces of work. `outcome`: what that leaves.
 template <typename Command, typename CommandArguments>
-std::function<int(Console&)> stoppable(Command command, const CommandArguments& arguments,
-                                       const char* outcome) {
-  return [command, &arguments, outcome](Console& console) {
+Run stoppable(Command command, const CommandArguments& arguments, const char* outcome) {
+  return [command, &arguments, outcome](Console& console, RankGroup& ranks) {
     const StopSignal stop;
     try {
-      return command(arguments, console, stop);
+      if constexpr (std::is_invocable_v<Command, const CommandArguments&, Console&, const StopSignal&,
+                                        RankGroup&>) {
+        return command(arguments, console, stop, ranks);
+      } else {
+        return command(arguments, console, stop);
+      }
     } catch (const Stopped&) {
       console.info(fmt::format("stopped by {}; {}", stop.name(), outcome));
       return static_cast<int>(ExitCode::preempted);
@@ -111,7 +121,12 @@ void add_train(CLI::App& app, Arguments& arguments) {
       ->capture_default_str();
   command->add_flag("--force", a.force, "remove an earlier run from OUTPUT_DIR and start over");
   command->add_flag("--profile", a.profile, "print where the time of the steps went");
-  command->callback([&arguments] { arguments.run = stoppable(train_command, arguments.train, kGoesOn); });
+  command->add_option("--gpus", a.gpus, "processes to start on this machine, one for each GPU")
+      ->check(CLI::Range(1, 256));
+  command->callback([&arguments] {
+    arguments.run = stoppable(train_command, arguments.train, kGoesOn);
+    arguments.for_ranks = true;
+  });
 }
 
 void add_dtype(CLI::App* command, std::string& dtype) {
@@ -225,7 +240,9 @@ void add_generate(CLI::App& app, Arguments& arguments) {
     if (arguments.generate.prompt.empty() && !arguments.generate.chat) {
       throw CLI::RequiredError("--prompt or --chat");
     }
-    arguments.run = [&arguments](Console& console) { return generate_command(arguments.generate, console); };
+    arguments.run = [&arguments](Console& console, RankGroup&) {
+      return generate_command(arguments.generate, console);
+    };
   });
   command->add_flag("--compare", a.compare, "decode without heads too, and print both speeds");
   command->add_flag("--lookup", a.lookup, "draft from the prompt as well");
@@ -236,32 +253,82 @@ void add_generate(CLI::App& app, Arguments& arguments) {
 void add_keys(CLI::App& app, Arguments& arguments) {
   CLI::App* command = add_command(app, "keys", "Print the table of all configuration keys (Markdown)",
                                   "Example:\n  gorgon keys");
-  command->callback([&arguments] { arguments.run = [](Console&) { return keys_command(); }; });
+  command->callback([&arguments] { arguments.run = [](Console&, RankGroup&) { return keys_command(); }; });
 }
 
-int report_error(Console& console, const std::string& message, ExitCode code) {
-  console.end_progress();
-  std::fprintf(stderr, "error: %s\n", message.c_str());
+int report_error(Console& console, RankGroup* ranks, const std::string& message, ExitCode code) {
+  console.log_error(message);
+  if (console.is_shown()) {
+    console.end_progress();
+    std::fprintf(stderr, "error: %s\n", message.c_str());
+  }
+  if (ranks != nullptr) ranks->fail(message);
   return static_cast<int>(code);
 }
 
+// Another rank is gone, so that this one's work will never end: the process ends here, whatever its main
+// thread is at. What is being written has no final name yet. Called from the watch's thread.
+[[noreturn]] void end_with_lost_rank(const Console& console, const std::string& line, bool speaks) {
+  console.log_error(line);
+  if (speaks) std::fprintf(stderr, "error: %s\n", line.c_str());
+  std::fflush(stderr);
+  std::_Exit(static_cast<int>(ExitCode::peer));
+}
+
+std::unique_ptr<RankGroup> join_ranks(const LaunchEnvironment& launched, Console& console) {
+  constexpr double kMeeting = 600;  // seconds for all ranks to come
+  if (launched.size == 1) return std::make_unique<RankGroup>();
+  console.begin_rank_log(launched.rank == 0);
+  return std::make_unique<RankGroup>(launched, kMeeting, [&console](const std::string& line, bool speaks) {
+    end_with_lost_rank(console, line, speaks);
+  });
+}
+
 // Runs what was parsed; every exception ends here.
-int run(const std::function<int(Console&)>& command) {
+int run(const Run& command, const LaunchEnvironment& launched) {
+  Console console;
+  std::unique_ptr<RankGroup> ranks;
+  const auto report = [&](const std::string& message, ExitCode code) {
+    return report_error(console, ranks.get(), message, code);
+  };
+  try {
+    ranks = join_ranks(launched, console);
+    const int status = command(console, *ranks);
+    ranks->leave();
+    return status;
+  } catch (const Error& error) {
+    return report(error.what(), error.code());
+  } catch (const std::bad_alloc&) {
+    return report("out of memory; lower per_device_train_batch_size, max_seq_length or medusa_num_heads",
+                  ExitCode::resource);
+  } catch (const std::filesystem::filesystem_error& error) {
+    return report(error.path1().string() + ": " + error.code().message(), ExitCode::resource);
+  } catch (const std::exception& error) {
+    return report(std::string(error.what()) + "; this is a defect of gorgon, please report it",
+                  ExitCode::internal);
+  }
+}
+
+// Several processes, or the start of them, or one.
+int launch(const Arguments& arguments, int argc, const char* const* argv) {
   Console console;
   try {
     if (const char* name = std::getenv("GORGON_CPU_ISA")) limit_instruction_set(name);
-    return command(console);
+    const LaunchEnvironment launched =
+        read_launch_environment([](const char* name) { return std::getenv(name); });
+    if (launched.size > 1 && !arguments.for_ranks) {
+      fail(ExitCode::config, {"command line", argv[1], "one process", std::to_string(launched.size),
+                              "start it without mpirun, srun or torchrun"});
+    }
+    if (arguments.train.gpus == 1 || std::getenv(kLocalRanksVariable) != nullptr)
+      return run(arguments.run, launched);
+    if (launched.size > 1) {
+      fail(ExitCode::config, {"command line", "--gpus", "one launcher", "mpirun, srun or torchrun as well",
+                              "leave --gpus out"});
+    }
+    return run_local_ranks(arguments.train.gpus, argc, argv);
   } catch (const Error& error) {
-    return report_error(console, error.what(), error.code());
-  } catch (const std::bad_alloc&) {
-    return report_error(
-        console, "out of memory; lower per_device_train_batch_size, max_seq_length or medusa_num_heads",
-        ExitCode::resource);
-  } catch (const std::filesystem::filesystem_error& error) {
-    return report_error(console, error.path1().string() + ": " + error.code().message(), ExitCode::resource);
-  } catch (const std::exception& error) {
-    return report_error(console, std::string(error.what()) + "; this is a defect of gorgon, please report it",
-                        ExitCode::internal);
+    return report_error(console, nullptr, error.what(), error.code());
   }
 }
 
@@ -291,7 +358,7 @@ int run_command_line(int argc, const char* const* argv) {
     std::fprintf(stderr, "error: command line: %s; gorgon --help shows what there is\n", error.what());
     return static_cast<int>(ExitCode::config);
   }
-  return run(arguments.run);
+  return launch(arguments, argc, argv);
 }
 
 }  // namespace gorgon

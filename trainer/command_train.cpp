@@ -1,3 +1,4 @@
+#include <memory>
 #include <optional>
 
 #include <fmt/format.h>
@@ -11,6 +12,7 @@
 #include "trainer/head_sizes.h"
 #include "trainer/heads_file.h"
 #include "trainer/profile_table.h"
+#include "trainer/rank_agreement.h"
 #include "trainer/report_page.h"
 #include "trainer/run_config.h"
 #include "trainer/run_directory.h"
@@ -129,9 +131,9 @@ Dataset load_train(const TrainArguments& arguments, const RunConfig& config, con
 
 // What the accepted length is measured on, where the run asks for it.
 void load_answers(const RunConfig& config, const RunDirectory& directory, const ModelWeights& weights,
-                  const TextModel& text, const Stream& stream, std::vector<EvalSet>& evals,
-                  Console& console) {
+                  const Stream& stream, std::vector<EvalSet>& evals, Console& console) {
   if (!is_accept_length(config.metric_for_best_model)) return;
+  const TextModel text(config.model_path);
   const Backbone backbone(weights, config.compute());
   for (size_t i = 0; i < evals.size(); ++i) {
     OwnAnswersRequest request;
@@ -158,27 +160,51 @@ struct RunData {
   std::vector<int32_t> vocab_ids;
 };
 
-RunData load_run_data(const TrainArguments& arguments, const RunConfig& config, RunDirectory& directory,
-                      const Stream& stream, Console& console) {
+// Rank 0 reads the data, and gives it to the others.
+void load_data_sets(const TrainArguments& arguments, const RunConfig& config, const RunDirectory* directory,
+                    const ModelConfig& model, const Stream& stream, Console& console, RankGroup& ranks,
+                    RunData& data) {
+  if (directory != nullptr) {
+    const TextModel text(config.model_path);
+    check_first_rows(config, text);
+    fs::create_directories(directory->prepared());
+    data.evals = load_evals(config, *directory, text, model, stream, console);
+    data.train = load_train(arguments, config, *directory, text, model, stream, console);
+  }
+  data.evals.resize(config.eval_dataset_path.size());
+  for (size_t i = 0; i < data.evals.size(); ++i) {
+    data.evals[i].name = config.eval_dataset_path[i].name;
+    broadcast_dataset(ranks, data.evals[i].dataset);
+  }
+  broadcast_dataset(ranks, data.train);
+}
+
+// `directory`: rank 0's.
+RunData load_run_data(const TrainArguments& arguments, const RunConfig& config, RunDirectory* directory,
+                      const Stream& stream, Console& console, RankGroup& ranks) {
+  constexpr double kPreparing = 24 * 3600;  // seconds that the others wait while rank 0 prepares
   const ModelConfig model = check_model(config.model_path);
   check_sequence_length(config, model);
   check_head_sizes(config, model);
-  const TextModel text(config.model_path);
-  check_first_rows(config, text);
-  fs::create_directories(directory.prepared());
   RunData data;
   try {
-    data.evals = load_evals(config, directory, text, model, stream, console);
-    data.train = load_train(arguments, config, directory, text, model, stream, console);
+    ranks.set_deadline(kPreparing);
+    load_data_sets(arguments, config, directory, model, stream, console, ranks, data);
     data.weights = load_model(config.model_path, config.compute(), stream, WeightStorage::converted,
                               config.quantisation());
-    load_answers(config, directory, data.weights, text, stream, data.evals, console);
+    check_same_model(ranks, data.weights.fingerprint);
+    if (directory != nullptr) load_answers(config, *directory, data.weights, stream, data.evals, console);
+    ranks.host().barrier("the data");
+    ranks.set_deadline(static_cast<double>(config.ddp_timeout));
   } catch (const Stopped&) {
-    directory.keep_prepared();  // whole files, which the next run need not make again
+    if (directory != nullptr) directory->keep_prepared();  // whole files; the next run need not make them
     throw;
   }
   data.vocab_ids = vocabulary_of(config, data.train, data.weights.lm_head.rows, console);
-  directory.keep();
+  if (directory != nullptr) directory->keep();
+  if (ranks.is_several()) {
+    console.place_rank_log(fs::path(config.output_dir) / "logs" / fmt::format("rank-{}.log", ranks.rank()));
+  }
   return data;
 }
 
@@ -198,6 +224,46 @@ std::unique_ptr<CacheReader> cache_of(const TrainArguments& arguments, const fs:
   if (config.state_cache == StateCache::off) return nullptr;
   const Backbone backbone(data.weights, config.compute());
   return open_or_make_cache(plan, config, backbone, data.train, stream, console);
+}
+
+// Whether there is anything to do, and where to go on: rank 0 looks, all learn.
+struct Start {
+  bool finished = false;
+  fs::path checkpoint;  // empty = from the start
+};
+
+Start find_start(const TrainArguments& arguments, const RunConfig& config, RunDirectory* directory,
+                 Console& console, RankGroup& ranks) {
+  constexpr const char* kFinished = "finished";
+  Start start;
+  if (directory != nullptr) {
+    start.finished = !arguments.force && arguments.resume == "auto" && is_finished(*directory);
+    if (start.finished) {
+      check_started_run(*directory, config);
+      say_done(*directory, console);
+    } else {
+      start.checkpoint = checkpoint_to_resume(arguments, config, *directory, console);
+    }
+  }
+  if (!ranks.is_several()) return start;
+  const std::string said = broadcast_text(
+      ranks.host(), start.finished ? kFinished : "at " + start.checkpoint.string(), "where the run starts");
+  start.finished = said == kFinished;
+  if (!start.finished) start.checkpoint = said.substr(3);
+  return start;
+}
+
+// The number of sequences of a step does not change behind a run's back when the ranks do; a cache of states
+// is one process's.
+void settle_for_ranks(RunConfig& config, const TrainArguments& arguments, int ranks) {
+  if (ranks == 1) return;
+  if (config.global_batch_size == 0) config.global_batch_size = config.global_batch() * ranks;
+  const bool cached = config.state_cache != StateCache::automatic && config.state_cache != StateCache::off;
+  if (cached || !arguments.cache.empty() || config.order == RowOrder::rows) {
+    fail(ExitCode::config, {"", "state_cache", "off or auto, and order: document, where several ranks work",
+                            "a run from a cache", "start one process, or take the cache out"});
+  }
+  config.state_cache = StateCache::off;
 }
 
 // Trains; with `wanted`, prints where the time of the steps went, also of a run that is stopped.
@@ -226,30 +292,34 @@ void print_results(const TrainingRun& run, const RunDirectory& directory,
 
 }  // namespace
 
-int train_command(const TrainArguments& arguments, Console& console, const StopSignal& stop) {
+int train_command(const TrainArguments& arguments, Console& console, const StopSignal& stop,
+                  RankGroup& ranks) {
   const LoadedConfig loaded = load_config(arguments.config, arguments.overrides);
   RunConfig config = loaded.config;
+  settle_for_ranks(config, arguments, ranks.size());
   for (const std::string& note : loaded.notes) console.info(note);
   check_model_path(config.model_path);
-  RunDirectory directory(config.output_dir);
-  if (!arguments.force && arguments.resume == "auto" && is_finished(directory)) {
-    check_started_run(directory, config);
-    say_done(directory, console);
-    return 0;
-  }
-  const fs::path checkpoint = checkpoint_to_resume(arguments, config, directory, console);
+  ranks.set_deadline(static_cast<double>(config.ddp_timeout));
+  check_same_config(ranks, config);
+  std::optional<RunDirectory> directory;
+  if (ranks.is_first()) directory.emplace(config.output_dir);
+  RunDirectory* own = directory ? &*directory : nullptr;
+  const Start start = find_start(arguments, config, own, console, ranks);
+  if (start.finished) return 0;
 
-  Stream stream = make_stream(config, &stop);
-  const RunData data = load_run_data(arguments, config, directory, stream, console);
-  const std::unique_ptr<CacheReader> cache =
-      cache_of(arguments, checkpoint, directory, data, stream, config, console);
-  const RunInputs inputs{config, data.weights, data.train, data.evals, data.vocab_ids, cache.get(), stream};
-  TrainingRun run(inputs, directory.path(), checkpoint, console);
-  drop_later(directory, checkpoint, console);
-  train_profiled(run, arguments.profile, stream);
+  Stream stream = make_stream(config, stop, ranks);
+  const RunData data = load_run_data(arguments, config, own, stream, console, ranks);
+  std::unique_ptr<CacheReader> cache;
+  if (!ranks.is_several()) cache = cache_of(arguments, start.checkpoint, *own, data, stream, config, console);
+  const RunInputs inputs{config,      data.weights, data.train, data.evals, data.vocab_ids,
+                         cache.get(), stream,       ranks,      stop};
+  TrainingRun run(inputs, config.output_dir, start.checkpoint, console);
+  if (own != nullptr) drop_later(*own, start.checkpoint, console);
+  train_profiled(run, arguments.profile && ranks.is_first(), stream);
   const std::vector<NamedEvaluation> evaluations = run.finish();
-  write_report(directory.path());
-  print_results(run, directory, evaluations);
+  if (own == nullptr) return 0;
+  write_report(own->path());
+  print_results(run, *own, evaluations);
   return 0;
 }
 

@@ -11,6 +11,7 @@
 namespace gorgon {
 
 struct RunConfig;
+class RankGroup;
 class StopSignal;
 
 // The program's commands. Results go to stdout, everything else through the console. Each returns 0, and
@@ -47,8 +48,10 @@ struct TrainArguments {
   std::string resume = "auto";  // auto, never, or a checkpoint's path
   bool force = false;           // remove what an earlier run left in output_dir
   bool profile = false;         // print where the time went
+  int gpus = 1;                 // processes to start on this machine
 };
-int train_command(const TrainArguments& arguments, Console& console, const StopSignal& stop);
+int train_command(const TrainArguments& arguments, Console& console, const StopSignal& stop,
+                  RankGroup& ranks);
 
 struct EvalArguments {
   std::filesystem::path run;      // a run directory, a checkpoint or an export

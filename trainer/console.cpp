@@ -1,14 +1,21 @@
 #include "trainer/console.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
+#include <ctime>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <spdlog/logger.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#include "data/file.h"
+#include "kernels/error.h"
 
 namespace gorgon {
 namespace {
@@ -26,6 +33,15 @@ std::shared_ptr<spdlog::logger> make_logger(std::FILE* stream) {
   return logger;
 }
 
+std::string log_line(const char* level, std::string_view text) {
+  const std::time_t now = std::time(nullptr);
+  std::tm local = {};
+  ::localtime_r(&now, &local);
+  char clock[16] = {};
+  std::strftime(clock, sizeof clock, "%H:%M:%S", &local);
+  return fmt::format("{} {}: {}\n", clock, level, text);
+}
+
 }  // namespace
 
 Console::Console(std::FILE* stream)
@@ -33,14 +49,52 @@ Console::Console(std::FILE* stream)
 
 Console::~Console() {
   end_progress();
+  if (log_ >= 0) ::close(log_);
+}
+
+void Console::begin_rank_log(bool shown) {
+  shown_ = shown;
+  logging_ = true;
+}
+
+void Console::place_rank_log(const std::filesystem::path& path) {
+  std::error_code ignored;
+  std::filesystem::create_directories(path.parent_path(), ignored);
+  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (file < 0) {
+    fail(ExitCode::resource, {path.string(), "", "a file that can be written", std::strerror(errno),
+                              "choose another output_dir"});
+  }
+  write_all(file, unplaced_.data(), unplaced_.size(), path);
+  unplaced_.clear();
+  log_ = file;
+}
+
+void Console::log(const char* level, std::string_view text) {
+  if (!logging_) return;
+  const std::string line = log_line(level, text);
+  if (log_ < 0) {
+    unplaced_ += line;
+  } else if (::write(log_, line.data(), line.size()) < 0) {
+    logging_ = false;  // a full disk fails where something is saved
+  }
+}
+
+void Console::log_error(std::string_view text) const {
+  const std::string line = log_line("error", text);
+  if (log_ >= 0 && ::write(log_, line.data(), line.size()) < 0) return;
 }
 
 void Console::info(std::string_view text) {
+  log("info", text);
+  if (!shown_) return;
   end_progress();
   logger_->info(text);
 }
 
 void Console::warn(std::string_view text) {
+  log("warning", text);
+  if (!shown_) return;
   end_progress();
   logger_->warn(text);
 }
@@ -59,6 +113,7 @@ void Console::end_progress() {
 }
 
 void Console::progress(const std::string& line, bool is_last) {
+  if (!shown_) return;
   const auto now = Clock::now();
   const bool due =
       is_last || now - last_ >= (terminal_ ? Clock::duration(kRedraw) : Clock::duration(kPlainLine));

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -21,6 +23,14 @@ class Console {
   Console(const Console&) = delete;
   Console& operator=(const Console&) = delete;
 
+  // Ranks of a job: only the first shows anything (`shown`), and each keeps a log of its own, which holds its
+  // lines from here on once it has a place.
+  void begin_rank_log(bool shown);
+  void place_rank_log(const std::filesystem::path& path);  // appends; Error(resource)
+  // A line for the log alone; safe beside everything else, from any thread.
+  void log_error(std::string_view text) const;
+  bool is_shown() const { return shown_; }
+
   void info(std::string_view text);
   void warn(std::string_view text);
 
@@ -33,8 +43,13 @@ class Console {
   void end_progress();  // takes the bar off the terminal
 
  private:
+  void log(const char* level, std::string_view text);
+
   std::FILE* stream_;
   bool terminal_;
+  bool shown_ = true, logging_ = false;
+  std::atomic<int> log_{-1};
+  std::string unplaced_;  // lines of the log that has no place yet
   std::shared_ptr<spdlog::logger> logger_;
   std::string drawn_;  // the line on the terminal
   std::chrono::steady_clock::time_point last_;

@@ -26,6 +26,25 @@ void add_sums(const LossSums& sums, HeadMetrics& to) {
   for (int n = 0; n < 5; ++n) to.top[n] += sums.top[n];
 }
 
+// Sums of all ranks, in place: `losses` [K] in host memory, targets and outside of `heads`. Counts are below
+// 2^53 and exact.
+void sum_over_ranks(Communicator& ranks, LossSums* losses, std::vector<HeadMetrics>& heads) {
+  std::vector<double> values;
+  for (size_t k = 0; k < heads.size(); ++k) {
+    values.insert(values.end(), {losses[k].cross_entropy, static_cast<double>(heads[k].targets),
+                                 static_cast<double>(heads[k].outside)});
+    for (const int64_t top : losses[k].top) values.push_back(static_cast<double>(top));
+  }
+  sum_all(ranks, values, "metrics");
+  auto value = values.begin();
+  for (size_t k = 0; k < heads.size(); ++k) {
+    losses[k].cross_entropy = *value++;
+    heads[k].targets = static_cast<int64_t>(*value++);
+    heads[k].outside = static_cast<int64_t>(*value++);
+    for (int64_t& top : losses[k].top) top = static_cast<int64_t>(*value++);
+  }
+}
+
 // Gradients of all parameters, kept until the norm is known, and the f32 sums of the head at work.
 struct Gradients {
   std::vector<Tensor> kept;        // T, in the order of parameters()
@@ -57,13 +76,16 @@ struct HeadTrainer::Impl {
   std::optional<Optimizer> optimizer;
   int64_t adam_steps = 0;
 
-  Impl(const HeadTrainerOptions& o, const WeightMatrix& lm_head, DType t, const Stream& s)
+  Communicator* ranks;  // nullptr = alone
+
+  Impl(const HeadTrainerOptions& o, const WeightMatrix& lm_head, DType t, const Stream& s, Communicator* r)
       : options(o),
         type(t),
         stream(s),
         heads(MedusaHeads::initialise(o.heads, lm_head, o.vocab_ids, t, o.seed, s)),
         parameters(gorgon::parameters(heads)),
-        report(heads.heads.size(), parameters.size(), s.device()) {
+        report(heads.heads.size(), parameters.size(), s.device()),
+        ranks(r) {
     require(options.lr_multiplier.size() == heads.heads.size(), "HeadTrainer", "lr_multiplier is not [K]");
     require(options.chunk_rows > 0 && options.chunk_rows % kRowMultiple == 0, "HeadTrainer",
             "chunk_rows is no multiple of 64");
@@ -74,7 +96,10 @@ struct HeadTrainer::Impl {
   void prepare_training();
   HeadGradients gradients_of(size_t k, bool several_chunks);
   void keep_gradients(size_t k, bool several_chunks);
-  void train_head(size_t k, const StateRows& rows, const HeadRows& mine, double weight);
+  std::vector<int64_t> count_targets(const std::vector<HeadRows>& rows_of) const;
+  void train_head(size_t k, const StateRows& rows, const HeadRows& mine, float row_scale);
+  void reduce_gradients(size_t k, std::vector<Pending>& pending);
+  void finish_reductions(std::vector<Pending>& pending, std::vector<HeadMetrics>& metrics);
   void measure_gradients();
   void read_report(StepResult& result);
   void set_adam_steps(int64_t t);
@@ -157,7 +182,30 @@ void HeadTrainer::Impl::keep_gradients(size_t k, bool several_chunks) {
   }
 }
 
-void HeadTrainer::Impl::train_head(size_t k, const StateRows& rows, const HeadRows& mine, double weight) {
+// N_k, over all ranks.
+std::vector<int64_t> HeadTrainer::Impl::count_targets(const std::vector<HeadRows>& rows_of) const {
+  std::vector<int64_t> targets;
+  for (const HeadRows& rows : rows_of) targets.push_back(rows.count());
+  if (ranks != nullptr) all_reduce(*ranks, targets, ReduceOp::sum, "numbers of targets");
+  return targets;
+}
+
+void HeadTrainer::Impl::reduce_gradients(size_t k, std::vector<Pending>& pending) {
+  if (ranks == nullptr) return;
+  for (size_t i = k * parameters_per_head(); i < (k + 1) * parameters_per_head(); ++i) {
+    pending.push_back(ranks->all_reduce(gradients->kept[i].view(), ReduceOp::sum,
+                                        "gradients of " + parameters[i].name, stream));
+  }
+}
+
+void HeadTrainer::Impl::finish_reductions(std::vector<Pending>& pending, std::vector<HeadMetrics>& metrics) {
+  if (ranks == nullptr) return;
+  const ProfileScope scope(stream, "waiting for other ranks");
+  for (Pending& one : pending) one.wait();
+  sum_over_ranks(*ranks, report.losses(), metrics);
+}
+
+void HeadTrainer::Impl::train_head(size_t k, const StateRows& rows, const HeadRows& mine, float row_scale) {
   LossSums* sums = report.losses() + k;
   if (mine.count() == 0) {  // no loss, hence no gradient
     for (size_t i = 0; i < parameters_per_head(); ++i) {
@@ -166,7 +214,6 @@ void HeadTrainer::Impl::train_head(size_t k, const StateRows& rows, const HeadRo
     zero({reinterpret_cast<std::byte*>(sums), DType::u8, {sizeof(LossSums)}, stream.device(), 0}, stream);
     return;
   }
-  const auto row_scale = static_cast<float>(weight / static_cast<double>(mine.count()));
   const std::vector<Chunk> chunks = chunks_of(mine, options.chunk_rows, row_scale);
   const HeadGradients to = gradients_of(k, chunks.size() > 1);
   Write write = Write::overwrite;
@@ -216,8 +263,8 @@ void HeadTrainer::Impl::set_adam_steps(int64_t t) {
 }
 
 HeadTrainer::HeadTrainer(const HeadTrainerOptions& options, const WeightMatrix& lm_head, DType type,
-                         const Stream& stream)
-    : impl_(std::make_unique<Impl>(options, lm_head, type, stream)) {}
+                         const Stream& stream, Communicator* ranks)
+    : impl_(std::make_unique<Impl>(options, lm_head, type, stream, ranks)) {}
 
 HeadTrainer::~HeadTrainer() = default;
 
@@ -227,15 +274,20 @@ StepResult HeadTrainer::step(const StateRows& rows, int64_t s) {
   t.prepare_training();
   const int num_heads = t.options.heads.num_heads;
   const std::vector<HeadRows> rows_of = rows_of_heads(rows, t.heads);
+  const std::vector<int64_t> targets = t.count_targets(rows_of);
+  std::vector<Pending> pending;
   StepResult result;
   result.heads.resize(static_cast<size_t>(num_heads));
   std::vector<double> weights;
   for (size_t k = 0; k < rows_of.size(); ++k) {
     weights.push_back(head_weight(t.options.loss, static_cast<int>(k), s, t.options.max_steps));
-    t.train_head(k, rows, rows_of[k], weights[k]);
+    const auto n = static_cast<double>(std::max<int64_t>(targets[k], 1));
+    t.train_head(k, rows, rows_of[k], static_cast<float>(weights[k] / n));
+    t.reduce_gradients(k, pending);
     result.heads[k].targets = rows_of[k].count();
     result.heads[k].outside = rows_of[k].outside;
   }
+  t.finish_reductions(pending, result.heads);
   t.measure_gradients();
   result.lr = learning_rate(t.options.lr, s, t.options.max_steps);
   prepare_step(t.report.squares(), t.report.losses(), num_heads, static_cast<float>(result.lr),

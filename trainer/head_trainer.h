@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/communicator.h"
 #include "model/medusa_heads.h"
 #include "model/state_rows.h"
 #include "optim/options.h"
@@ -63,8 +64,11 @@ class HeadTrainer {
  public:
   // type: bf16 or f32, of weights, states and gradients. lm_head is the start of every Linear
   // (MedusaHeads::initialise).
+  // ranks: of a job whose processes train the same heads on rows of their own, or nullptr: alone. N_k,
+  // gradients and metrics are then those of all ranks' rows, and every rank takes the same step, to the bit;
+  // the gradients of one head are summed while the next head computes.
   HeadTrainer(const HeadTrainerOptions& options, const WeightMatrix& lm_head, DType type,
-              const Stream& stream);
+              const Stream& stream, Communicator* ranks = nullptr);
   ~HeadTrainer();
 
   // Optimizer step s (from 1) on rows; N_k is counted from rows.targets. A table without rows is a step with

@@ -37,8 +37,7 @@ std::span<const std::byte> host_bytes(ConstView view, Tensor& copy) {
 using NamedViews = std::vector<HeadTrainer::NamedState>;
 
 NamedViews views_of(MedusaHeads& heads) {
-  NamedViews views;
-  for (const NamedParameter& parameter : parameters(heads)) views.push_back({parameter.name, parameter.view});
+  NamedViews views = head_states(heads);
   if (heads.vocab_ids.empty()) return views;
   const auto bytes = std::as_writable_bytes(std::span(heads.vocab_ids));
   views.push_back({kVocabIds, {bytes.data(), DType::i32, {std::ssize(heads.vocab_ids)}, Device{}, 0}});
@@ -124,6 +123,12 @@ void check_form(const std::filesystem::path& path, const Safetensors& found, con
 }
 
 }  // namespace
+
+std::vector<HeadTrainer::NamedState> head_states(MedusaHeads& heads) {
+  NamedViews views;
+  for (const NamedParameter& parameter : parameters(heads)) views.push_back({parameter.name, parameter.view});
+  return views;
+}
 
 void save_heads(const std::filesystem::path& path, MedusaHeads& heads,
                 const std::map<std::string, std::string>& metadata) {

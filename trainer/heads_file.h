@@ -22,6 +22,9 @@ constexpr const char* kOptimizerFile = "optimizer.safetensors";
 void save_heads(const std::filesystem::path& path, MedusaHeads& heads,
                 const std::map<std::string, std::string>& metadata);
 
+// Every trained tensor of the heads under its name in the file.
+std::vector<HeadTrainer::NamedState> head_states(MedusaHeads& heads);
+
 // Copies a file's tensors into heads of the same form, shape and type. Throws Error(checkpoint) naming the
 // key of the form (medusa_head_linear, medusa_head_rank, medusa_vocab) or the tensor, what was expected and
 // what was found, before anything is written.

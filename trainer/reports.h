@@ -20,6 +20,11 @@ struct StepRecord {
   int64_t tokens = 0;   // in the step's sequences
   double seconds = 0;   // the step's own time
   bool pruned = false;  // medusa_vocab is not full: tell the share of targets outside
+  // Seconds of work in the step, waiting for other ranks left out: this rank's, and over the ranks of a job.
+  // slowest_rank < 0: one process.
+  double worked = 0;
+  double rank_seconds_max = 0, rank_seconds_median = 0;
+  int slowest_rank = -1;
 };
 
 // One evaluation of one data file.

@@ -30,10 +30,15 @@ const std::vector<std::string>& keys_without_effect() {
 }
 
 const std::vector<std::string>& keys_of_later_versions() {
-  static const std::vector<std::string> keys = {
-      "adapter_path",   "columns",          "labels",          "heads_loss",
-      "parallel_heads", "ddp_timeout",      "backbone_memory", "vocab_gradient_filter",
-      "max_run_time",   "detect_bit_errors"};
+  static const std::vector<std::string> keys = {"adapter_path",
+                                                "columns",
+                                                "labels",
+                                                "heads_loss",
+                                                "parallel_heads",
+                                                "backbone_memory",
+                                                "vocab_gradient_filter",
+                                                "max_run_time",
+                                                "detect_bit_errors"};
   return keys;
 }
 
@@ -282,6 +287,11 @@ std::string to_yaml(const RunConfig& config) {
 std::vector<std::string> differing_keys(const RunConfig& saved, const RunConfig& now) {
   std::vector<std::string> lines;
   for (const ConfigField& field : config_fields()) {
+    if (field.name == "global_batch_size" && saved.global_batch() == now.global_batch()) continue;
+    if (field.name == "global_batch_size") {
+      lines.push_back(fmt::format("global_batch_size: {} -> {}", saved.global_batch(), now.global_batch()));
+      continue;
+    }
     if (!field.shapes_result || field.print(saved) == field.print(now)) continue;
     lines.push_back(field.name + ": " + field.print(saved) + " -> " + field.print(now));
   }

@@ -74,6 +74,7 @@ struct RunConfig {
   int64_t early_stopping_patience = 0;
   ReportTo report_to = ReportTo::tensorboard;
   std::string device = "auto";
+  int64_t ddp_timeout = 600;  // seconds
 
   // What follows from several keys.
   int64_t global_batch() const;  // sequences per optimizer step

@@ -148,12 +148,12 @@ void add_length_fields(Fields& f) {
       {"per_device_eval_batch_size", {}, "sequences that are evaluated together", false}, 1, 65536,
       [](auto& c) -> auto& { return c.per_device_eval_batch_size; }));
   f.push_back(integer(
-      {"gradient_accumulation_steps", {}, "backbone batches per optimizer step"}, 1, 1 << 20,
+      {"gradient_accumulation_steps", {}, "backbone batches per optimizer step", false}, 1, 1 << 20,
       [](auto& c) -> auto& { return c.gradient_accumulation_steps; }));
   f.push_back(integer(
       {"global_batch_size",
        {},
-       "sequences per optimizer step; 0: per_device_train_batch_size x gradient_accumulation_steps"},
+       "sequences per optimizer step; 0: per_device_train_batch_size x gradient_accumulation_steps x ranks"},
       0, 1 << 24, [](auto& c) -> auto& { return c.global_batch_size; }));
   f.push_back(choice<StateCache>(
       {"state_cache",
@@ -229,6 +229,12 @@ void add_report_fields(Fields& f) {
       {{"tensorboard", ReportTo::tensorboard}, {"none", ReportTo::none}},
       [](auto& c) -> auto& { return c.report_to; }));
   f.push_back(device());
+  f.push_back(integer(
+      {"ddp_timeout",
+       {},
+       "seconds that ranks wait for one another in a collective before they report the one that is missing",
+       false},
+      1, 1 << 24, [](auto& c) -> auto& { return c.ddp_timeout; }));
 }
 
 }  // namespace

@@ -14,6 +14,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kLock = ".lock";
+constexpr const char* kLogs = "logs";  // of ranks
 
 // Files of a run at the top of its directory, but for checkpoints.
 const std::vector<std::string>& run_files() {
@@ -31,7 +32,7 @@ bool is_own(const std::string& name) {
   for (const std::string& file : run_files()) {
     if (name == file || name.starts_with("." + file + ".tmp-")) return true;
   }
-  return is_checkpoint_name(name) || name == "prepared" || name == kLock;
+  return is_checkpoint_name(name) || name == "prepared" || name == kLogs || name == kLock;
 }
 
 fs::path first_missing(const fs::path& path) {

@@ -9,4 +9,14 @@ Stream make_stream(const RunConfig& config, const StopSignal* stop) {
   return Stream(parse_device(config.device), std::move(options));
 }
 
+Stream make_stream(const RunConfig& config, const StopSignal& stop, const RankGroup& ranks) {
+  if (!ranks.is_several()) return make_stream(config, &stop);
+  StreamOptions options;
+  options.tf32 = config.tf32;
+  options.threads = threads_per_rank(ranks.local_size());
+  const Device device = parse_device(config.device);
+  if (device.kind == DeviceKind::cpu) return Stream(device, std::move(options));
+  return Stream(parse_device("cuda:" + std::to_string(ranks.local_rank())), std::move(options));
+}
+
 }  // namespace gorgon

@@ -4,6 +4,7 @@
 #include <numeric>
 #include <span>
 
+#include "kernels/communicator.h"
 #include "kernels/convert.h"
 #include "kernels/error.h"
 #include "kernels/transfer.h"
@@ -114,7 +115,7 @@ class OnlineSource : public StateSource {
 
   int64_t steps_per_epoch() const override { return loader_.batches_per_epoch(); }
   int64_t next(StateRows& rows, const Stream& stream) override {
-    const Sequences sequences = dataset_.gather(loader_.next());
+    const Sequences sequences = dataset_.gather(own_part(loader_.next()));
     forward_state_rows(backbone_, sequences, options_.num_heads, options_.micro_batch, rows, stream);
     return std::ssize(sequences.tokens);
   }
@@ -122,6 +123,12 @@ class OnlineSource : public StateSource {
   void restore(const LoaderState& state) override { loader_.restore(state); }
 
  private:
+  std::vector<int64_t> own_part(const std::vector<int64_t>& batch) const {
+    const std::vector<int64_t> bounds = equal_parts(std::ssize(batch), options_.ranks);
+    const auto rank = static_cast<size_t>(options_.rank);
+    return {batch.begin() + bounds[rank], batch.begin() + bounds[rank + 1]};
+  }
+
   const Backbone& backbone_;
   const Dataset& dataset_;
   SourceOptions options_;

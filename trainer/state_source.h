@@ -46,7 +46,8 @@ struct SourceOptions {
   int64_t global_batch = 1;  // sequences per step
   int64_t micro_batch = 1;   // sequences that go through the backbone together
   bool shuffle = true;
-  uint64_t key = 0;  // of the order
+  uint64_t key = 0;         // of the order
+  int rank = 0, ranks = 1;  // online: this rank's equal part of every step's sequences
 };
 Loader loader_of(const Dataset& dataset, const SourceOptions& options);
 

@@ -10,6 +10,7 @@
 #include "kernels/profile.h"
 #include "trainer/data_sets.h"
 #include "trainer/heads_file.h"
+#include "trainer/rank_agreement.h"
 #include "trainer/state_cache_source.h"
 #include "trainer/train_step.h"
 
@@ -26,9 +27,13 @@ double rows_per_second(const StepRecord& record) {
 
 std::unique_ptr<StateSource> source_of(const RunInputs& inputs, const Backbone& backbone) {
   const RunConfig& config = inputs.config;
-  const SourceOptions options{config.heads.num_heads, config.global_batch(),
-                              config.per_device_train_batch_size, config.shuffle,
-                              static_cast<uint64_t>(config.seed)};
+  const SourceOptions options{config.heads.num_heads,
+                              config.global_batch(),
+                              config.per_device_train_batch_size,
+                              config.shuffle,
+                              static_cast<uint64_t>(config.seed),
+                              inputs.ranks.rank(),
+                              inputs.ranks.size()};
   if (inputs.cache == nullptr) return online_source(backbone, inputs.train, options);
   const auto make = config.order == RowOrder::rows ? row_order_source : cached_source;
   return make(*inputs.cache, inputs.train, options, config.compute());
@@ -61,7 +66,7 @@ TrainingRun::TrainingRun(const RunInputs& inputs, const fs::path& directory, con
       steps_per_epoch_(source_->steps_per_epoch()),
       max_steps_(config_.resolved_max_steps(inputs.train.sequences())),
       trainer_(head_trainer_options(config_, max_steps_, inputs.vocab_ids), inputs.weights.lm_head,
-               config_.compute(), inputs.stream) {
+               config_.compute(), inputs.stream, inputs.ranks.is_several() ? &inputs.ranks.host() : nullptr) {
   state_.seed = static_cast<uint64_t>(config_.seed);
   state_.config = to_yaml(config_);
   state_.model_fingerprint = inputs.weights.fingerprint;
@@ -70,29 +75,48 @@ TrainingRun::TrainingRun(const RunInputs& inputs, const fs::path& directory, con
   for (const EvalSet& set : inputs.evals) accept_.emplace_back(set.answers);
   state_.metric = choose_metric();
   if (!checkpoint.empty()) resume(checkpoint);
+  if (!inputs.ranks.is_first()) return;
   reports_.emplace(directory_, config_.report_to == ReportTo::tensorboard, state_.metrics_bytes,
                    state_.event_bytes);
   write_atomically(directory_ / "config.yaml", state_.config);
 }
 
 void TrainingRun::resume(const fs::path& checkpoint) {
-  check_same_run(checkpoint);
-  const std::string config = state_.config, metric = state_.metric;
-  state_ = load_training_state(checkpoint);
-  state_.config = config;  // keys that do not shape the result may have changed
-  if (state_.metric != metric) {
-    console_.info(fmt::format("chooses by {} from here on, no longer by {}", metric, state_.metric));
-    state_.metric = metric;
-    state_.best_step = state_.stale_evaluations = 0;
-    state_.best_metric = 0;
+  if (inputs_.ranks.is_first()) {
+    check_same_run(checkpoint);
+    const std::string config = state_.config, metric = state_.metric;
+    state_ = load_training_state(checkpoint);
+    state_.config = config;  // keys that do not shape the result may have changed
+    if (state_.metric != metric) {
+      console_.info(fmt::format("chooses by {} from here on, no longer by {}", metric, state_.metric));
+      state_.metric = metric;
+      state_.best_step = state_.stale_evaluations = 0;
+      state_.best_metric = 0;
+    }
+    load_heads(checkpoint / kHeadsFile, trainer_.heads());
+    load_optimizer(checkpoint / kOptimizerFile, trainer_.optimizer_state());
   }
-  load_heads(checkpoint / kHeadsFile, trainer_.heads());
-  load_optimizer(checkpoint / kOptimizerFile, trainer_.optimizer_state());
+  take_rank_0s_state();
   trainer_.set_adam_steps(state_.adam_steps);
   source_->restore(state_.loader);
   saved_step_ = state_.step;
   console_.info(
       fmt::format("resumes behind step {} of {}, from {}", state_.step, max_steps_, checkpoint.string()));
+}
+
+// Only rank 0 measures accepted lengths, which may decide.
+void TrainingRun::take_rank_0s_judgement() {
+  RankGroup& ranks = inputs_.ranks;
+  if (!ranks.is_several()) return;
+  state_ = parse_training_state(broadcast_text(ranks.host(), to_json(state_), "the judgement"), "rank 0");
+}
+
+void TrainingRun::take_rank_0s_state() {
+  RankGroup& ranks = inputs_.ranks;
+  if (!ranks.is_several()) return;
+  state_ = parse_training_state(broadcast_text(ranks.host(), to_json(state_), "the checkpoint"), "rank 0");
+  broadcast_states(ranks, head_states(trainer_.heads()), inputs_.stream);
+  broadcast_states(ranks, trainer_.optimizer_state(), inputs_.stream);
 }
 
 void TrainingRun::check_same_run(const fs::path& checkpoint) const {
@@ -132,15 +156,47 @@ void TrainingRun::train_steps() {
   }
 }
 
-void TrainingRun::one_step(Progress& progress) {
+// All ranks throw, or none.
+void TrainingRun::stop_point() const {
   inputs_.stream.stop_point();
+  if (!inputs_.ranks.is_several()) return;
+  std::vector<int64_t> wanted{inputs_.stop.requested() ? 1 : 0};
+  all_reduce(inputs_.ranks.host(), wanted, ReduceOp::max, "stop requests");
+  if (wanted[0] != 0) throw Stopped();
+}
+
+// Rows and tokens of all ranks, and how long each worked.
+void TrainingRun::gather_ranks(StepRecord& record) const {
+  const std::vector<double> mine{static_cast<double>(record.rows), static_cast<double>(record.tokens),
+                                 record.worked};
+  const std::vector<double> all = gather_all(inputs_.ranks.host(), mine, "what the step was");
+  record.rows = record.tokens = 0;
+  std::vector<double> seconds;
+  for (size_t at = 0; at < all.size(); at += mine.size()) {
+    record.rows += static_cast<int64_t>(all[at]);
+    record.tokens += static_cast<int64_t>(all[at + 1]);
+    seconds.push_back(all[at + 2]);
+  }
+  const auto slowest = std::max_element(seconds.begin(), seconds.end());
+  record.rank_seconds_max = *slowest;
+  record.slowest_rank = static_cast<int>(slowest - seconds.begin());
+  std::nth_element(seconds.begin(), seconds.begin() + (std::ssize(seconds) - 1) / 2, seconds.end());
+  record.rank_seconds_median = seconds[(seconds.size() - 1) / 2];
+}
+
+void TrainingRun::one_step(Progress& progress) {
+  stop_point();
+  inputs_.ranks.set_step(state_.step + 1);
+  const double waited = inputs_.ranks.host().seconds_waited();
   StepRecord record = train_step(trainer_, *source_, state_.step + 1, rows_, inputs_.stream);
+  record.worked = record.seconds - (inputs_.ranks.host().seconds_waited() - waited);
+  if (inputs_.ranks.is_several()) gather_ranks(record);
   ++state_.step;
   state_.loader = source_->state();
   record.epoch = epoch();
   record.pruned = is_pruned();
   const ProfileScope scope(inputs_.stream, "reports");
-  reports_->step(record);
+  if (reports_) reports_->step(record);
   count_skipped(record);
   log_step(record);
   progress.update(state_.step,
@@ -171,7 +227,7 @@ void TrainingRun::log_step(const StepRecord& record) {
       fmt::format("step {}/{}  loss {:.4f}  heads {:.3f}  grad_norm {:.3g}  lr {:.3g}  {:.0f} rows/s",
                   record.step, max_steps_, record.result.loss, fmt::join(means, " "), record.result.grad_norm,
                   record.result.lr, rows_per_second(record)));
-  reports_->step_scalars(record);
+  if (reports_) reports_->step_scalars(record);
 }
 
 // Evaluation and checkpoint of state_.step, where they are due and not done yet.
@@ -191,8 +247,9 @@ void TrainingRun::evaluate() {
   const ProfileScope scope(inputs_.stream, "evaluation");
   last_evaluations_ = run_evaluations();
   for (const auto& [name, evaluation] : last_evaluations_) {
-    reports_->evaluation({state_.step, epoch(), name, evaluation.loss, evaluation.heads, is_pruned(),
-                          evaluation.accept_length});
+    if (reports_)
+      reports_->evaluation({state_.step, epoch(), name, evaluation.loss, evaluation.heads, is_pruned(),
+                            evaluation.accept_length});
     std::string line =
         fmt::format("step {}/{}  {}: loss {:.4f}", state_.step, max_steps_, name, evaluation.loss);
     if (evaluation.accept_length) line += fmt::format("  accept length {:.3f}", *evaluation.accept_length);
@@ -204,6 +261,7 @@ void TrainingRun::evaluate() {
   }
   state_.evaluated_step = state_.step;
   judge(last_evaluations_);
+  take_rank_0s_judgement();
 }
 
 // The metric of the config, or the loss where the file has no prompt to measure an accepted length on.
@@ -276,6 +334,12 @@ void TrainingRun::measure_accept_length(size_t set, Evaluation& evaluation) {
 
 void TrainingRun::save() {
   const ProfileScope scope(inputs_.stream, "checkpoints");
+  if (inputs_.ranks.is_first()) write_checkpoint();
+  saved_step_ = state_.step;
+  inputs_.ranks.host().barrier("the checkpoint");
+}
+
+void TrainingRun::write_checkpoint() {
   reports_->sync();
   state_.metrics_bytes = reports_->metrics_bytes();
   state_.event_bytes = reports_->event_bytes();
@@ -284,7 +348,6 @@ void TrainingRun::save() {
     save_heads(to / kHeadsFile, trainer_.heads(), heads_metadata(state_.step));
     save_optimizer(to / kOptimizerFile, trainer_.optimizer_state());
   });
-  saved_step_ = state_.step;
   prune_checkpoints(directory_, config_.save_total_limit, state_.best_step);
 }
 
@@ -293,14 +356,18 @@ std::vector<NamedEvaluation> TrainingRun::finish() {
   if (config_.load_best_model_at_end && state_.best_step > 0 && state_.best_step != step) {
     step = state_.best_step;  // saved, as the last step is
     const fs::path best = directory_ / ("checkpoint-" + std::to_string(step));
-    verify_checkpoint(best);
-    load_heads(best / kHeadsFile, trainer_.heads());
+    if (inputs_.ranks.is_first()) {
+      verify_checkpoint(best);
+      load_heads(best / kHeadsFile, trainer_.heads());
+    }
+    broadcast_states(inputs_.ranks, head_states(trainer_.heads()), inputs_.stream);
     console_.info(fmt::format("exports the heads of step {}, the best by {}", step, state_.metric));
     last_evaluations_.clear();
   }
   if (last_evaluations_.empty()) {
     saving_when_stopped([&] { last_evaluations_ = run_evaluations(); });
   }
+  if (!inputs_.ranks.is_first()) return last_evaluations_;
   write_atomically(directory_ / "config.json", heads_config_json(config_.heads, inputs_.weights.config,
                                                                  config_.model_path, config_.compute()));
   reports_->sync();

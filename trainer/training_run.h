@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "data/state_cache.h"
+#include "kernels/ranks/rank_group.h"
 #include "model/backbone.h"
 #include "model/model_weights.h"
 #include "trainer/accept_evaluation.h"
@@ -19,6 +20,7 @@
 #include "trainer/reports.h"
 #include "trainer/run_config.h"
 #include "trainer/state_source.h"
+#include "trainer/stop_signal.h"
 
 namespace gorgon {
 
@@ -37,6 +39,8 @@ struct RunInputs {
   const std::vector<int32_t>& vocab_ids;  // what medusa_vocab came to; empty = all tokens
   const CacheReader* cache;               // of the training data; nullptr = the backbone runs in every step
   const Stream& stream;
+  RankGroup& ranks;        // all read the same; only the first one writes
+  const StopSignal& stop;  // of several ranks: asked between steps, since they stop together
 };
 
 HeadTrainerOptions head_trainer_options(const RunConfig& config, int64_t max_steps,
@@ -48,7 +52,8 @@ HeadTrainerOptions head_trainer_options(const RunConfig& config, int64_t max_ste
 class TrainingRun {
  public:
   // `checkpoint`: where to go on, verified; empty = from the start. Throws Error(checkpoint) when it is of
-  // another config or model, Error(data) when of other data.
+  // another config or model, Error(data) when of other data. Only rank 0 reads it, and only rank 0 touches
+  // `directory`.
   TrainingRun(const RunInputs& inputs, const std::filesystem::path& directory,
               const std::filesystem::path& checkpoint, Console& console);
 
@@ -60,11 +65,15 @@ class TrainingRun {
 
  private:
   void resume(const std::filesystem::path& checkpoint);
+  void take_rank_0s_state();
+  void take_rank_0s_judgement();
   void check_same_run(const std::filesystem::path& checkpoint) const;
   template <typename Work>
   auto saving_when_stopped(const Work& work);
   void train_steps();
   void one_step(Progress& progress);
+  void stop_point() const;
+  void gather_ranks(StepRecord& record) const;
   void count_skipped(const StepRecord& record);
   void log_step(const StepRecord& record);
   void complete_step();
@@ -74,6 +83,7 @@ class TrainingRun {
   void measure_accept_length(size_t set, Evaluation& evaluation);
   std::string choose_metric();
   void save();
+  void write_checkpoint();
   std::map<std::string, std::string> heads_metadata(int64_t step) const;
   double epoch() const;
   bool is_last() const;

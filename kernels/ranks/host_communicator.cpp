@@ -78,7 +78,7 @@ Pending HostCommunicator::submit(std::string name, std::function<void()> work) {
       throw;
     }
   });
-  Pending pending(task.get_future());
+  Pending pending(task.get_future(), seconds_waited_);
   {
     const std::lock_guard lock(mutex_);
     require(!stopping_, "HostCommunicator", "a collective behind abort");
@@ -96,11 +96,9 @@ void HostCommunicator::work() {
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
     lock.unlock();
-    const auto start = std::chrono::steady_clock::now();
     watch_.begin(job.name);
     job.work();
     watch_.end();
-    seconds_waited_ = seconds_waited_ + seconds_between(start, std::chrono::steady_clock::now());
   }
 }
 

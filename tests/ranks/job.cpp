@@ -81,8 +81,10 @@ Job::Job(Launcher launcher, int ranks, const std::string& program, const std::ve
   std::map<std::string, std::string> variables = environment;
   const fs::path errors = folder_.path() / "launcher";
   if (launcher == Launcher::mpirun) {
-    std::vector<std::string> all{"mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none",
-                                 "-np",    std::to_string(ranks)};
+    std::vector<std::string> all{
+        "mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none",
+        // Its SIGKILL comes a second behind its SIGTERM; on a busy machine that is short.
+        "--mca", "odls_base_sigkill_timeout", "20", "-np", std::to_string(ranks)};
     all.insert(all.end(), words.begin(), words.end());
     processes_.push_back(start(all, variables, errors));
     return;

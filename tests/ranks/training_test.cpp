@@ -1,0 +1,205 @@
+#include <csignal>
+#include <fstream>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "tests/data/temporary_directory.h"
+#include "tests/ranks/job.h"
+#include "tests/trainer/program.h"
+#include "tests/trainer/tiny_run.h"
+
+// gorgon train as several real processes beside one.
+
+namespace gorgon {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using ::testing::HasSubstr;
+
+// The tiny run in f32 with a batch that does not depend on the ranks: 5 sequences over 1, 2, 3 and 4 of them.
+class TrainingByRanks : public testing::Test {
+ protected:
+  TrainingByRanks() { write_tiny_run(folder_.path()); }
+
+  std::vector<std::string> arguments(const std::string& run, const std::vector<std::string>& set = {}) const {
+    std::vector<std::string> all{"train", (folder_.path() / "run.yaml").string()};
+    std::vector<std::string> values{"output_dir=" + directory(run).string(), "global_batch_size=5",
+                                    "bf16=false"};
+    values.insert(values.end(), set.begin(), set.end());
+    for (const std::string& value : values) all.insert(all.end(), {"--set", value});
+    return all;
+  }
+  fs::path directory(const std::string& run) const { return folder_.path() / run; }
+
+  std::vector<json> metrics(const std::string& run) const {
+    std::vector<json> lines;
+    std::istringstream in(file_text(directory(run) / "metrics.jsonl"));
+    for (std::string line; std::getline(in, line);) lines.push_back(json::parse(line));
+    return lines;
+  }
+
+  static Launcher launcher() { return can_launch(Launcher::mpirun) ? Launcher::mpirun : Launcher::variables; }
+
+  void train(const std::string& run, int ranks, const std::vector<std::string>& set = {},
+             Launcher by = launcher()) const {
+    if (ranks == 1) {
+      const ProgramResult result = run_program(arguments(run, set));
+      ASSERT_EQ(result.status, 0) << result.err;
+      return;
+    }
+    Job job(by, ranks, GORGON_PROGRAM, arguments(run, set));
+    const JobResult result = job.wait();
+    ASSERT_EQ(result.statuses, std::vector<int>(static_cast<size_t>(ranks), 0)) << result.err;
+  }
+
+  // f32 sums in another order: 5e-6 of the value. Counts are equal.
+  void expect_same_metrics(const std::string& run, const std::string& reference) const {
+    constexpr double kRelative = 5e-6;
+    const std::vector<json> one = metrics(reference), several = metrics(run);
+    ASSERT_EQ(one.size(), several.size());
+    for (size_t i = 0; i < one.size(); ++i) {
+      for (const auto& [key, value] : one[i].items()) {
+        if (key == "tokens_per_s") continue;
+        const json& other = several[i].at(key);
+        if (key == "loss" || key == "eval_loss" || key == "grad_norm") {
+          EXPECT_NEAR(other.get<double>(), value.get<double>(), kRelative * value.get<double>())
+              << key << " " << i;
+        } else if (key == "heads" || key == "eval_heads") {
+          for (size_t k = 0; k < value.size(); ++k)
+            EXPECT_NEAR(other[k].get<double>(), value[k].get<double>(), kRelative * value[k].get<double>())
+                << key << " " << i;
+        } else if (key.find("top") == std::string::npos) {
+          EXPECT_EQ(other, value) << key << " " << i;
+        }
+      }
+    }
+    EXPECT_EQ(several[0].at("top1"), one[0].at("top1"));  // of identical weights
+  }
+
+  TemporaryDirectory folder_;
+};
+
+TEST_F(TrainingByRanks, GiveTheLossesOfOneProcess) {
+  for (const int heads : {1, 2, 5}) {
+    const std::vector<std::string> set{fmt::format("medusa_num_heads={}", heads),
+                                       fmt::format("medusa_head_linear={}", heads == 5 ? "lowrank" : "own"),
+                                       fmt::format("packing={}", heads == 2 ? "false" : "true"),
+                                       fmt::format("optim={}", heads == 1 ? "adamw_8bit" : "adamw")};
+    train(fmt::format("one-{}", heads), 1, set);
+    for (const int ranks : {2, 3, 4}) {
+      if (heads == 1 && ranks != 3) continue;
+      SCOPED_TRACE(fmt::format("{} heads, {} ranks", heads, ranks));
+      train(fmt::format("run-{}-{}", heads, ranks), ranks, set);
+      expect_same_metrics(fmt::format("run-{}-{}", heads, ranks), fmt::format("one-{}", heads));
+    }
+  }
+}
+
+TEST_F(TrainingByRanks, OnlyRankZeroSpeaksAndEveryRankLogs) {
+  Job job(Launcher::variables, 2, GORGON_PROGRAM, arguments("run"));
+  const JobResult result = job.wait();
+  ASSERT_EQ(result.statuses, (std::vector<int>{0, 0})) << result.err;
+  EXPECT_EQ(result.out.find("trained 8 steps"), result.out.rfind("trained 8 steps"));
+  EXPECT_EQ(result.err.find("step 8/8  loss"), result.err.rfind("step 8/8  loss"));
+  for (const char* log : {"logs/rank-0.log", "logs/rank-1.log"})
+    EXPECT_THAT(file_text(directory("run") / log), HasSubstr("step 8/8  loss")) << log;
+  const json step = metrics("run").front();
+  EXPECT_GE(step.at("rank_seconds_max").get<double>(), step.at("rank_seconds_median").get<double>());
+  EXPECT_TRUE(step.at("slowest_rank") == 0 || step.at("slowest_rank") == 1);
+}
+
+// --gpus is a launcher of its own; the same number of ranks gives the same bits however it was started.
+TEST_F(TrainingByRanks, TheSameBitsByEveryLauncher) {
+  train("variables", 2, {}, Launcher::variables);
+  std::vector<std::string> words = arguments("gpus");
+  words.insert(words.end(), {"--gpus", "2"});
+  const ProgramResult result = run_program(words);
+  ASSERT_EQ(result.status, 0) << result.err;
+  const std::string heads = file_text(directory("variables") / "medusa_heads.safetensors");
+  EXPECT_FALSE(heads.empty());
+  EXPECT_TRUE(heads == file_text(directory("gpus") / "medusa_heads.safetensors"));
+  if (!can_launch(Launcher::mpirun)) return;
+  train("mpirun", 2, {}, Launcher::mpirun);
+  EXPECT_TRUE(heads == file_text(directory("mpirun") / "medusa_heads.safetensors"));
+}
+
+TEST_F(TrainingByRanks, ACheckpointOfTwoRanksGoesOnWithThreeOrOne) {
+  train("one", 1);
+  for (const int ranks : {3, 1}) {
+    const std::string run = fmt::format("then-{}", ranks);
+    train(run, 2, {});
+    // As if it had been stopped behind step 4.
+    for (const int later : {5, 6, 7, 8}) fs::remove_all(directory(run) / fmt::format("checkpoint-{}", later));
+    fs::remove(directory(run) / "medusa_heads.safetensors");
+    train(run, ranks);
+    expect_same_metrics(run, "one");
+  }
+}
+
+TEST_F(TrainingByRanks, RanksThatDisagreeStopBeforeTheFirstStep) {
+  fs::copy_file(folder_.path() / "run.yaml", folder_.path() / "own-1.yaml");
+  fs::copy_file(folder_.path() / "run.yaml", folder_.path() / "own-0.yaml");
+  std::ofstream(folder_.path() / "own-1.yaml", std::ios::app) << "weight_decay: 0.5\n";
+  // Each rank reads a file of its own.
+  Job job(Launcher::variables, 2, "bash",
+          {"-c", fmt::format("exec {} train {}/own-$RANK.yaml", GORGON_PROGRAM, folder_.path().string())});
+  const JobResult result = job.wait();
+  EXPECT_EQ(result.statuses, (std::vector<int>{2, 2}));
+  EXPECT_THAT(result.err, HasSubstr("weight_decay: expected 0 as on rank 0, found 0.5"));
+  EXPECT_FALSE(fs::exists(directory("run") / "metrics.jsonl"));
+}
+
+TEST_F(TrainingByRanks, AnErrorOfAllRanksIsToldOnce) {
+  Job job(Launcher::variables, 3, GORGON_PROGRAM, {"train", "no-such.yaml"});
+  const JobResult result = job.wait();
+  EXPECT_EQ(result.statuses, (std::vector<int>{2, 2, 2})) << result.err;
+  EXPECT_EQ(result.err.find("error: "), result.err.rfind("error: ")) << result.err;
+  Job other(Launcher::variables, 2, GORGON_PROGRAM, {"prepare", (folder_.path() / "run.yaml").string()});
+  EXPECT_EQ(other.wait().statuses, (std::vector<int>{2, 2}));
+}
+
+// Killed or stopped in the midst of training: each survivor ends with 7 and names it, what is saved is whole,
+// and the same command goes on to the end of an undisturbed run.
+TEST_F(TrainingByRanks, LostRanksHarmNothing) {
+  const std::vector<std::string> set{"max_steps=400", "save_steps=5", "save_total_limit=2", "eval_steps=0",
+                                     "ddp_timeout=4"};
+  train("undisturbed", 3, set);
+  for (const int signal : {SIGKILL, SIGSTOP}) {
+    SCOPED_TRACE(signal);
+    const std::string run = fmt::format("signal-{}", signal);
+    Job job(launcher(), 3, GORGON_PROGRAM, arguments(run, set));
+    for (int i = 0; i < 3000 && !fs::exists(directory(run) / "checkpoint-20"); ++i) ::usleep(10000);
+    job.signal_rank(1, signal);
+    job.wait_for_statuses({0, 2});
+    job.kill_rank(1);
+    const JobResult result = job.wait();
+    EXPECT_EQ(result.statuses, (std::vector<int>{7, 137, 7})) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("error: rank 1 on "));
+    EXPECT_THAT(result.err, HasSubstr(": expected its part"));
+    EXPECT_THAT(file_text(directory(run) / "logs/rank-2.log"), HasSubstr("rank 1 on "));
+    train(run, 3, set);
+    EXPECT_TRUE(file_text(directory(run) / "medusa_heads.safetensors") ==
+                file_text(directory("undisturbed") / "medusa_heads.safetensors"));
+  }
+}
+
+TEST_F(TrainingByRanks, ASignalToOneStopsAllTogether) {
+  const std::vector<std::string> set{"max_steps=100000", "eval_steps=0", "save_steps=0"};
+  Job job(Launcher::variables, 2, GORGON_PROGRAM, arguments("run", set));
+  for (int i = 0; i < 3000 && file_text(directory("run") / "metrics.jsonl").empty(); ++i) ::usleep(10000);
+  job.signal_rank(1, SIGTERM);
+  const JobResult result = job.wait();
+  EXPECT_EQ(result.statuses, (std::vector<int>{75, 75})) << result.err;
+  int checkpoints = 0;
+  for (const auto& entry : fs::directory_iterator(directory("run")))
+    if (entry.path().filename().string().starts_with("checkpoint-")) ++checkpoints;
+  EXPECT_EQ(checkpoints, 1);
+}
+
+}  // namespace
+}  // namespace gorgon

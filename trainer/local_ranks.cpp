@@ -1,0 +1,100 @@
+#include "trainer/local_ranks.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kernels/error.h"
+#include "kernels/ranks/launch_environment.h"
+#include "kernels/ranks/socket.h"
+
+namespace gorgon {
+namespace {
+
+constexpr int kMaxLocalRanks = 256;
+// What the handler reads; a handler has no other way to know.
+std::atomic<pid_t> g_ranks[kMaxLocalRanks];
+
+extern "C" void pass_on(int signal) {
+  for (const std::atomic<pid_t>& rank : g_ranks) {
+    const pid_t process = rank.load();
+    if (process > 0) ::kill(process, signal);
+  }
+}
+
+void set_variable(const char* name, int value) {
+  ::setenv(name, std::to_string(value).c_str(), 1);
+}
+
+// In the child; does not return.
+void become_rank(int rank, int count, const Socket& listener, int argc, const char* const* argv) {
+  ::prctl(PR_SET_PDEATHSIG, SIGTERM);  // a launcher that is killed leaves nobody behind
+  set_variable(kLocalRanksVariable, count);
+  set_variable("RANK", rank);
+  set_variable("LOCAL_RANK", rank);
+  set_variable("WORLD_SIZE", count);
+  ::setenv("MASTER_ADDR", "127.0.0.1", 1);
+  set_variable("MASTER_PORT", listener.port());
+  if (rank == 0) {
+    ::fcntl(listener.descriptor(), F_SETFD, 0);
+    set_variable(kListeningVariable, listener.descriptor());
+  }
+  std::vector<std::string> words(argv, argv + argc);
+  std::vector<char*> pointers;
+  for (std::string& word : words) pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  ::execv("/proc/self/exe", pointers.data());
+  ::_exit(static_cast<int>(ExitCode::resource));
+}
+
+int status_of(int status) {
+  return WIFEXITED(status) ? WEXITSTATUS(status) : static_cast<int>(ExitCode::peer);
+}
+
+}  // namespace
+
+int run_local_ranks(int count, int argc, const char* const* argv) {
+  const Socket listener = Socket::listen(0);
+  struct sigaction action = {};
+  action.sa_handler = pass_on;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGINT, &action, nullptr);
+  for (int rank = 0; rank < count; ++rank) {
+    const pid_t process = ::fork();
+    if (process == 0) become_rank(rank, count, listener, argc, argv);
+    if (process < 0) {
+      const std::string error = std::strerror(errno);
+      pass_on(SIGTERM);
+      fail(ExitCode::resource, {"--gpus", "", std::to_string(count) + " processes", error, "start fewer"});
+    }
+    g_ranks[rank] = process;
+  }
+  int first = 0, other = 0;
+  for (int left = count; left > 0;) {
+    int status = 0;
+    const pid_t process = ::waitpid(-1, &status, 0);
+    if (process < 0 && errno == EINTR) continue;
+    if (process < 0) break;
+    const auto* ended = std::find_if(std::begin(g_ranks), std::end(g_ranks),
+                                     [&](const auto& rank) { return rank.load() == process; });
+    if (ended == std::end(g_ranks)) continue;
+    g_ranks[ended - std::begin(g_ranks)] = 0;
+    --left;
+    int& place = ended == std::begin(g_ranks) ? first : other;
+    if (place == 0) place = status_of(status);
+  }
+  return first != 0 ? first : other;
+}
+
+}  // namespace gorgon

@@ -1,0 +1,85 @@
+#include "trainer/rank_agreement.h"
+
+#include <iterator>
+
+#include "kernels/error.h"
+
+namespace gorgon {
+namespace {
+
+struct Named {
+  std::string name, value;
+};
+
+// One text of several values; a value holds no NUL.
+std::string joined(const std::vector<Named>& values) {
+  std::string text;
+  for (const Named& value : values) text += value.value + '\0';
+  return text;
+}
+
+std::string value_at(const std::string& text, size_t index) {
+  size_t begin = 0;
+  for (size_t i = 0; i < index; ++i) begin = text.find('\0', begin) + 1;
+  return text.substr(begin, text.find('\0', begin) - begin);
+}
+
+void check_same(RankGroup& ranks, const std::vector<Named>& mine, ExitCode code, const std::string& remedy) {
+  const std::vector<std::string> all = gather_texts(ranks.host(), joined(mine), "what ranks have in common");
+  for (int r = 1; r < ranks.size(); ++r) {
+    for (size_t i = 0; i < mine.size() && all[static_cast<size_t>(r)] != all[0]; ++i) {
+      const std::string expected = value_at(all[0], i), found = value_at(all[static_cast<size_t>(r)], i);
+      if (expected == found) continue;
+      fail(code, {ranks.name(r), mine[i].name, expected + " as on rank 0", found, remedy});
+    }
+  }
+}
+
+bool says_where(const std::string& key) {
+  return key == "model_path" || key == "train_dataset_path" || key == "eval_dataset_path" ||
+         key == "output_dir";
+}
+
+template <typename T>
+void broadcast(RankGroup& ranks, std::vector<T>& values, const Stream& stream) {
+  std::vector<int64_t> size{ranks.is_first() ? std::ssize(values) : 0};
+  all_reduce(ranks.host(), size, ReduceOp::max, "sizes of the data");
+  values.resize(static_cast<size_t>(size[0]));
+  const View view{reinterpret_cast<std::byte*>(values.data()), dtype_of<T>(), {size[0]}, {}, 0};
+  ranks.host().broadcast(view, 0, "the data", stream).wait();
+}
+
+}  // namespace
+
+void check_same_config(RankGroup& ranks, const RunConfig& config) {
+  if (!ranks.is_several()) return;
+  std::vector<Named> values{{"version", GORGON_VERSION}};
+  for (const ConfigField& field : config_fields()) {
+    if (!says_where(field.name)) values.push_back({field.name, field.print(config)});
+  }
+  check_same(ranks, values, ExitCode::config, "start all ranks with the same program and the same file");
+}
+
+void check_same_model(RankGroup& ranks, const std::string& fingerprint) {
+  if (!ranks.is_several()) return;
+  check_same(ranks, {{"model fingerprint", fingerprint}}, ExitCode::model,
+             "give all machines the same model files");
+}
+
+void broadcast_dataset(RankGroup& ranks, Dataset& dataset) {
+  if (!ranks.is_several()) return;
+  const Stream host({}, 1);
+  broadcast(ranks, dataset.tokens, host);
+  broadcast(ranks, dataset.labels, host);
+  broadcast(ranks, dataset.segments, host);
+  broadcast(ranks, dataset.offsets, host);
+}
+
+void broadcast_states(RankGroup& ranks, const std::vector<HeadTrainer::NamedState>& states,
+                      const Stream& stream) {
+  if (!ranks.is_several()) return;
+  for (const HeadTrainer::NamedState& state : states)
+    ranks.host().broadcast(state.view, 0, state.name, stream).wait();
+}
+
+}  // namespace gorgon
