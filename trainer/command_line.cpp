@@ -121,7 +121,7 @@ void add_train(CLI::App& app, Arguments& arguments) {
       ->capture_default_str();
   command->add_flag("--force", a.force, "remove an earlier run from OUTPUT_DIR and start over");
   command->add_flag("--profile", a.profile, "print where the time of the steps went");
-  command->add_option("--gpus", a.gpus, "processes to start on this machine, one for each GPU")
+  command->add_option("--gpus", a.gpus, "processes to start on this machine (docs/cluster.md)")
       ->check(CLI::Range(1, 256));
   command->callback([&arguments] {
     arguments.run = stoppable(train_command, arguments.train, kGoesOn);

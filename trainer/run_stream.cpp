@@ -1,5 +1,7 @@
 #include "trainer/run_stream.h"
 
+#include "kernels/error.h"
+
 namespace gorgon {
 
 Stream make_stream(const RunConfig& config, const StopSignal* stop) {
@@ -15,8 +17,11 @@ Stream make_stream(const RunConfig& config, const StopSignal& stop, const RankGr
   options.tf32 = config.tf32;
   options.threads = threads_per_rank(ranks.local_size());
   const Device device = parse_device(config.device);
-  if (device.kind == DeviceKind::cpu) return Stream(device, std::move(options));
-  return Stream(parse_device("cuda:" + std::to_string(ranks.local_rank())), std::move(options));
+  if (device.kind != DeviceKind::cpu) {
+    fail(ExitCode::config, {"", "device", "cpu, where several ranks work together", to_string(device),
+                            "set device: cpu, or start one process"});
+  }
+  return Stream(device, std::move(options));
 }
 
 }  // namespace gorgon

@@ -10,8 +10,9 @@ namespace gorgon {
 // The stream that a command works on: the config's device and tf32. Its stop points throw Stopped once `stop`
 // is requested; nullptr: never. `stop` must outlive the stream.
 Stream make_stream(const RunConfig& config, const StopSignal* stop);
-// Of one rank of a job: its share of the machine's cores, the GPU of its local rank. Several ranks stop
-// together, so that none waits for another: the caller asks them (TrainingRun), not the stream.
+// Of one rank of a job: its share of the machine's cores; Error(config) for a GPU where there are several
+// ranks. Several ranks stop together, so that none waits for another: the caller asks them (TrainingRun), not
+// the stream.
 Stream make_stream(const RunConfig& config, const StopSignal& stop, const RankGroup& ranks);
 
 }  // namespace gorgon

@@ -166,7 +166,7 @@ TEST_F(TrainingByRanks, AnErrorOfAllRanksIsToldOnce) {
 // Killed or stopped in the midst of training: each survivor ends with 7 and names it, what is saved is whole,
 // and the same command goes on to the end of an undisturbed run.
 TEST_F(TrainingByRanks, LostRanksHarmNothing) {
-  const std::vector<std::string> set{"max_steps=400", "save_steps=5", "save_total_limit=2", "eval_steps=0",
+  const std::vector<std::string> set{"max_steps=120", "save_steps=5", "save_total_limit=0", "eval_steps=0",
                                      "ddp_timeout=4"};
   train("undisturbed", 3, set);
   for (const int signal : {SIGKILL, SIGSTOP}) {
@@ -178,7 +178,8 @@ TEST_F(TrainingByRanks, LostRanksHarmNothing) {
     job.wait_for_statuses({0, 2});
     job.kill_rank(1);
     const JobResult result = job.wait();
-    EXPECT_EQ(result.statuses, (std::vector<int>{7, 137, 7})) << result.err;
+    EXPECT_EQ(result.statuses[0], 7) << result.err;
+    EXPECT_EQ(result.statuses[2], 7) << result.err;
     EXPECT_THAT(result.err, HasSubstr("error: rank 1 on "));
     EXPECT_THAT(result.err, HasSubstr(": expected its part"));
     EXPECT_THAT(file_text(directory(run) / "logs/rank-2.log"), HasSubstr("rank 1 on "));

@@ -78,7 +78,7 @@ TEST(Config, EveryKeyIsReadAndSavedAndComesBack) {
       "metric_for_best_model: eval_two_loss\nload_best_model_at_end: true\nearly_stopping_patience: "
       "3\nreport_to: none\n"
       "load_in_4bit: true\nload_in_8bit: false\nbnb_4bit_quant_type: nf4\nbnb_4bit_use_double_quant: false\n"
-      "device: cpu\n";
+      "device: cpu\nddp_timeout: 7\n";
   const RunConfig c = parse_config(text, "run.yaml", {}).config;
   const RunConfig defaults;
   const RunConfig again = parse_config(to_yaml(c), "saved.yaml", {}).config;
