@@ -56,7 +56,8 @@ Run stoppable(Command command, const CommandArguments& arguments, const char* ou
         return command(arguments, console, stop);
       }
     } catch (const Stopped&) {
-      console.info(fmt::format("stopped by {}; {}", stop.name(), outcome));
+      console.info(
+          fmt::format("stopped by {}; {}", stop.requested() ? stop.name() : "another rank", outcome));
       return static_cast<int>(ExitCode::preempted);
     }
   };
