@@ -90,7 +90,9 @@ void add_plan(CLI::App& app, Arguments& arguments) {
   command->add_option("CONFIG", a.config, "YAML file; configs/README.md lists its keys")->required();
   command->add_option("--set", a.overrides, kSetHelp)->allow_extra_args(false);
   command->callback([&arguments] {
-    arguments.run = [&arguments](Console& console) { return plan_command(arguments.plan, console); };
+    arguments.run = [&arguments](Console& console, RankGroup&) {
+      return plan_command(arguments.plan, console);
+    };
   });
 }
 
