@@ -84,7 +84,9 @@ Job::Job(Launcher launcher, int ranks, const std::string& program, const std::ve
     std::vector<std::string> all{
         "mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none",
         // Its SIGKILL comes a second behind its SIGTERM; on a busy machine that is short.
-        "--mca", "odls_base_sigkill_timeout", "20", "-np", std::to_string(ranks)};
+        "--mca", "odls_base_sigkill_timeout", "2",
+        // Jobs side by side would remove one another's folder.
+        "--mca", "orte_tmpdir_base", folder_.path().string(), "-np", std::to_string(ranks)};
     all.insert(all.end(), words.begin(), words.end());
     processes_.push_back(start(all, variables, errors));
     return;
