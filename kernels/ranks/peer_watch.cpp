@@ -21,6 +21,7 @@ constexpr auto kPoll = std::chrono::milliseconds(100);
 constexpr auto kGrace = std::chrono::milliseconds(600);  // for a rank that is about to fail by itself
 constexpr double kSecondsToSay = 1;
 constexpr double kAfterCollectives = 2;  // seconds: a collective that waits for a silent rank tells more
+constexpr double kSilent = 2.5;          // seconds; a word comes every second
 constexpr double kSecondsOfHello = 10;
 constexpr size_t kMaxText = 1 << 20;
 
@@ -184,6 +185,13 @@ void PeerWatch::end() {
   collective_.clear();
 }
 
+int PeerWatch::missing(int peer) const {
+  const std::lock_guard lock(mutex_);
+  const auto quietest = std::min_element(connections_.begin(), connections_.end(),
+                                         [](const auto& a, const auto& b) { return a.heard < b.heard; });
+  return seconds_since(quietest->heard) > kSilent ? quietest->peer : peer;
+}
+
 std::string PeerWatch::line(int peer, const std::string& found) const {
   const std::lock_guard lock(mutex_);
   const std::string at = step_ == 0 ? "before step 1" : "step " + std::to_string(step_);
@@ -261,7 +269,10 @@ void PeerWatch::read(Connection& connection) {
          false, rank_ <= 1);  // rank 1 sees only rank 0 go
     return;
   }
-  connection.heard = Clock::now();
+  {
+    const std::lock_guard lock(mutex_);
+    connection.heard = Clock::now();
+  }
   std::string& unread = connection.unread;
   unread.append(buffer, static_cast<size_t>(received));
   while (unread.size() >= kHeader && !connection.over && !lost_) {

@@ -59,6 +59,10 @@ class PeerWatch {
   void set_step(int64_t step);
   void begin(std::string_view collective);
   void end();
+  // Who keeps a collective from its end that waits for rank `peer`: a rank that has been silent, where there
+  // is one (the one waited for may itself wait for it), else `peer`. Rank 0 hears all others, they hear rank
+  // 0.
+  int missing(int peer) const;
   // The line about rank `peer`: "rank 1 on host: step 12: expected its part in COLLECTIVE, found FOUND, after
   // 3.0 s in it; what to do".
   std::string line(int peer, const std::string& found) const;
