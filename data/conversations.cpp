@@ -12,6 +12,8 @@ namespace gorgon {
 
 namespace {
 
+constexpr std::array<std::string_view, 6> kFields = {"messages", "role",      "content",
+                                                     "text",     "input_ids", "labels"};
 constexpr std::array<std::string_view, 4> kRoles = {"system", "user", "assistant", "tool"};
 
 [[noreturn]] void bad_row(const DataLine& line, const std::string& key, const std::string& expected,
@@ -35,21 +37,40 @@ std::string keys_of(const Json& object) {
   return keys.empty() ? "no key" : "keys " + quote_value(keys);
 }
 
-const std::string& string_field(const Json& object, const char* field, const std::string& key,
-                                const DataLine& line) {
-  const auto it = object.find(field);
-  if (it == object.end()) bad_row(line, key, std::string("the key \"") + field + "\"", keys_of(object));
+// Finds the fields of a row by their names in the data, else by their own.
+class FieldNames {
+ public:
+  explicit FieldNames(const RowColumns& columns) : columns_(columns) {}
+
+  std::string in_data(const std::string& field) const {
+    const auto renamed = columns_.find(field);
+    return renamed == columns_.end() ? field : renamed->second;
+  }
+  Json::const_iterator find(const Json& object, const std::string& field) const {
+    const auto found = object.find(in_data(field));
+    return found == object.end() ? object.find(field) : found;
+  }
+
+ private:
+  const RowColumns& columns_;
+};
+
+const std::string& string_field(const Json& object, const std::string& field, const std::string& key,
+                                const FieldNames& names, const DataLine& line) {
+  const auto it = names.find(object, field);
+  if (it == object.end()) bad_row(line, key, "the key \"" + names.in_data(field) + "\"", keys_of(object));
   if (!it->is_string()) bad_row(line, key + (key.empty() ? "" : ".") + field, "a string", describe(*it));
   return it->get_ref<const std::string&>();
 }
 
-std::vector<Message> parse_messages(const Json& list, const DataLine& line) {
+std::vector<Message> parse_messages(const Json& list, const FieldNames& names, const DataLine& line) {
   if (!list.is_array()) bad_row(line, "messages", "a list of messages", describe(list));
   std::vector<Message> messages;
   for (const Json& item : list) {
     const std::string key = "messages[" + std::to_string(messages.size()) + "]";
     if (!item.is_object()) bad_row(line, key, "an object with role and content", describe(item));
-    Message message{string_field(item, "role", key, line), string_field(item, "content", key, line)};
+    Message message{string_field(item, "role", key, names, line),
+                    string_field(item, "content", key, names, line)};
     if (std::find(kRoles.begin(), kRoles.end(), message.role) == kRoles.end()) {
       bad_row(line, key + ".role", "system, user, assistant or tool", quote_value(message.role));
     }
@@ -78,10 +99,11 @@ std::vector<int32_t> parse_ids(const Json& list, const std::string& name, bool m
   return ids;
 }
 
-TokenRow parse_tokens(const Json& row, int64_t vocabulary, const DataLine& line) {
+TokenRow parse_tokens(const Json& row, const Json& ids, const FieldNames& names, int64_t vocabulary,
+                      const DataLine& line) {
   TokenRow out;
-  out.tokens = parse_ids(row.at("input_ids"), "input_ids", false, vocabulary, line);
-  const auto labels = row.find("labels");
+  out.tokens = parse_ids(ids, "input_ids", false, vocabulary, line);
+  const auto labels = names.find(row, "labels");
   if (labels == row.end()) {
     out.labels = out.tokens;
     return out;
@@ -102,18 +124,24 @@ TokenRow parse_tokens(const Json& row, int64_t vocabulary, const DataLine& line)
 
 }  // namespace
 
-Row parse_row(const DataLine& line, int64_t vocabulary) {
+bool is_row_field(std::string_view name) {
+  return std::find(kFields.begin(), kFields.end(), name) != kFields.end();
+}
+
+Row parse_row(const DataLine& line, int64_t vocabulary, const RowColumns& columns) {
   const Json row = parse_json(line.text, {.file = line.file,
                                           .line = line.number,
                                           .code = ExitCode::data,
                                           .max_depth = 64,
                                           .reject_duplicate_keys = true});
   if (!row.is_object()) bad_row(line, "", "an object", describe(row), "write one JSON object a line (JSONL)");
-  if (row.contains("input_ids")) return parse_tokens(row, vocabulary, line);
-  if (row.contains("messages")) return parse_messages(row.at("messages"), line);
-  if (row.contains("text")) return string_field(row, "text", "", line);
+  const FieldNames names(columns);
+  const auto ids = names.find(row, "input_ids"), messages = names.find(row, "messages");
+  if (ids != row.end()) return parse_tokens(row, *ids, names, vocabulary, line);
+  if (messages != row.end()) return parse_messages(*messages, names, line);
+  if (names.find(row, "text") != row.end()) return string_field(row, "text", "", names, line);
   bad_row(line, "", "the key \"messages\", \"text\" or \"input_ids\"", keys_of(row),
-          "rename the fields of the rows");
+          "rename the fields, or name them: columns: {messages: NAME}");
 }
 
 }  // namespace gorgon

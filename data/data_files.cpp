@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "data/file.h"
+#include "data/hub_name.h"
+#include "data/other_formats.h"
 #include "kernels/error.h"
 
 namespace gorgon {
@@ -22,18 +24,16 @@ namespace {
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 [[noreturn]] void missing(const std::string& pattern) {
-  const bool like_an_id = std::count(pattern.begin(), pattern.end(), '/') == 1 &&
-                          pattern.find_first_of(".*?[ ") == std::string::npos && pattern.front() != '/';
   fail(
       ExitCode::data,
       {.place = pattern,
        .key = "",
        .expected = "a JSONL file",
        .found = "none",
-       .remedy = like_an_id
+       .remedy = looks_like_hub_name(pattern) && pattern.find('.') == std::string::npos
                      ? "if it is a data set of the Hugging Face hub, fetch it first: hf download --repo-type "
                        "dataset " +
-                           pattern + " --local-dir " + pattern.substr(pattern.find('/') + 1)
+                           pattern + " --local-dir " + pattern
                      : "check the path (relative to " + fs::current_path().string() + ")"});
 }
 
@@ -116,6 +116,7 @@ class LineSource::Reader {
     if (got < 0) broken("to read it");
     begin_ = 0;
     end_ = static_cast<size_t>(got);
+    if (bytes_read_ == 0) refuse_other_formats(name_, std::string_view(buffer_).substr(0, end_));
     bytes_read_ += got;
     sum_.update(std::string_view(buffer_).substr(0, end_));
     return got > 0;

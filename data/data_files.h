@@ -22,7 +22,7 @@ struct DataLine {
 
 // The lines of several files one after the other, read in pieces. "\n" and "\r\n" end a line, blank lines are
 // left out, a byte-order mark at the start of a file is skipped, the last line may lack its end. A line may
-// have at most 64 MiB. Throws Error(data).
+// have at most 64 MiB. Throws Error(data), also for files that are another kind of file (other_formats.h).
 class LineSource {
  public:
   static constexpr int64_t kMaxLineBytes = int64_t{64} << 20;

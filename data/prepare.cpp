@@ -49,7 +49,8 @@ Result read_row(const DataLine& line, const PrepareOptions& options, const Token
                 const ChatTemplate* chat_template) {
   Result result;
   try {
-    const Row row = parse_row(line, options.vocabulary > 0 ? options.vocabulary : tokenizer.vocab_size());
+    const Row row = parse_row(line, options.vocabulary > 0 ? options.vocabulary : tokenizer.vocab_size(),
+                              options.columns);
     result.document = make_document(row, tokenizer, chat_template, options.assistant_only_loss);
     const auto prompt = options.split ? prompt_text(row, tokenizer, chat_template) : std::nullopt;
     if (prompt) {
@@ -163,7 +164,10 @@ void check_usable(const PrepareOptions& options, const PrepareReport& report) {
 std::map<std::string, std::string> identity(const PrepareOptions& options, const Tokenizer& tokenizer,
                                             std::string sum_of_data) {
   const auto& only = options.assistant_only_loss;
+  std::string columns;
+  for (const auto& [field, in_data] : options.columns) columns += field + "=" + in_data + "\n";
   return {{"format", "1"},
+          {"columns", columns},
           {"data_sha256", std::move(sum_of_data)},
           {"tokenizer_sha256", tokenizer.sha256()},
           {"template_sha256", sha256_of(tokenizer.chat_template())},

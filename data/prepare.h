@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "data/conversations.h"
 #include "data/packing.h"
 #include "data/splits.h"
 #include "data/supervision.h"
@@ -21,6 +22,7 @@ struct PrepareOptions {
   int64_t max_seq_length = 2048;   // tokens
   Packing packing = Packing::wrapped;
   int64_t vocabulary = 0;  // ids of rows of tokens lie below; 0: the tokenizer's (a model may have more)
+  RowColumns columns;
   std::optional<bool> assistant_only_loss;  // unset: false for text, true for chats
   // Only the rows whose prompt (prompt_text) falls into this split, without duplicates; unset: all rows.
   std::optional<Split> split;

@@ -125,8 +125,8 @@ std::string preview(const PrepareOptions& options, const Tokenizer& tokenizer,
   std::string text = painter.legend();
   DataLine line;
   while (documents > 0 && source.next(line)) {
-    const Document document = make_document(parse_row(line, tokenizer.vocab_size()), tokenizer, chat_template,
-                                            options.assistant_only_loss);
+    const Document document = make_document(parse_row(line, tokenizer.vocab_size(), options.columns),
+                                            tokenizer, chat_template, options.assistant_only_loss);
     if (document.skipped) {
       text += "\n" + at_line(line.file, line.number) + ": skipped, " +
               std::string(describe(*document.skipped)) + "\n";

@@ -1,10 +1,10 @@
 #include "model/model_weights.h"
 
 #include <algorithm>
-#include <cctype>
 #include <utility>
 
 #include "data/file.h"
+#include "data/hub_name.h"
 #include "kernels/block_panels.h"
 #include "kernels/dequantise.h"
 #include "kernels/thread_pool.h"
@@ -227,17 +227,6 @@ LayerWeights load_layer(const ModelFiles& files, int64_t l, Importer& importer) 
   return layer;
 }
 
-// "org/name", as Hugging Face names its models.
-bool looks_like_model_id(const std::string& path) {
-  const size_t slash = path.find('/');
-  if (slash == std::string::npos || slash == 0 || slash + 1 == path.size()) return false;
-  if (path.find('/', slash + 1) != std::string::npos || path.front() == '.' || path.front() == '~')
-    return false;
-  return !path.ends_with(".gguf") && std::all_of(path.begin(), path.end(), [](unsigned char ch) {
-    return std::isalnum(ch) != 0 || ch == '/' || ch == '-' || ch == '_' || ch == '.';
-  });
-}
-
 enum class Kind { gguf, directory };
 
 Kind kind_of(const std::filesystem::path& path) {
@@ -245,14 +234,8 @@ Kind kind_of(const std::filesystem::path& path) {
   const auto status = std::filesystem::status(path, error);
   if (std::filesystem::is_directory(status)) return Kind::directory;
   if (std::filesystem::exists(status)) return Kind::gguf;
-  const std::string text = path.string();
-  std::string remedy = "check the path";
-  if (looks_like_model_id(text)) {
-    remedy = "to download it: huggingface-cli download " + text + " --local-dir models/" +
-             path.filename().string();
-  }
-  fail(ExitCode::model,
-       {text, "", "a GGUF file or a Hugging Face directory", "neither a file nor a directory", remedy});
+  fail(ExitCode::model, {path.string(), "model_path", "a GGUF file or a Hugging Face directory",
+                         "neither a file nor a directory", how_to_get_model(path.string())});
 }
 
 ModelFiles open_model(const std::filesystem::path& path) {

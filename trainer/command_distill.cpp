@@ -36,7 +36,7 @@ int distill_command(const DistillArguments& arguments, Console& console, const S
                                           WeightStorage::as_stored, config.quantisation());
   const TextModel text(config.model_path);
   const PromptSet set = read_prompts(config.train_dataset_path, text, weights.config.vocab_size,
-                                     weights.config.max_position_embeddings - 1);
+                                     weights.config.max_position_embeddings - 1, config.columns);
   require_prompts(set, config.train_dataset_path.front());
   if (!set.left_out.empty()) console.warn(describe_left_out(set));
 

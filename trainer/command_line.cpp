@@ -56,11 +56,24 @@ Run stoppable(Command command, const CommandArguments& arguments, const char* ou
         return command(arguments, console, stop);
       }
     } catch (const Stopped&) {
+      const bool is_own = stop.requested() || !ranks.is_several();
       console.info(
-          fmt::format("stopped by {}; {}", stop.requested() ? stop.name() : "another rank", outcome));
+          fmt::format("stopped by {}; {}", is_own ? stop.name() : "max_run_time or another rank", outcome));
       return static_cast<int>(ExitCode::preempted);
     }
   };
+}
+
+// A count of things, in words of our own where it is none.
+CLI::Validator from_one() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        int64_t value = 0;
+        const bool whole = CLI::detail::lexical_cast(text, value);
+        return whole && value >= 1 ? std::string()
+                                   : "expected a whole number from 1, found " + quote_value(text);
+      },
+      "");
 }
 
 CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& what,
@@ -78,7 +91,7 @@ void add_prepare(CLI::App& app, Arguments& arguments) {
   command->add_option("CONFIG", a.config, "YAML file; configs/README.md lists its keys")->required();
   command->add_option("--set", a.overrides, kSetHelp)->allow_extra_args(false);
   command->add_option("--preview", a.preview, "show N documents: what is supervised, masked and clipped")
-      ->check(CLI::PositiveNumber);
+      ->check(from_one());
   command->add_option("--dataset", a.dataset, "file to write instead of OUTPUT_DIR/prepared/dataset.h5");
   command->callback([&arguments] { arguments.run = stoppable(prepare_command, arguments.prepare, kGoesOn); });
 }
@@ -142,7 +155,7 @@ template <typename Arguments>
 void add_decoding(CLI::App* command, Arguments& a) {
   command->add_option("--model", a.model, "the frozen model, where it is not at the run's model_path");
   command->add_option("--max-new-tokens", a.max_new_tokens, "cap of an answer")
-      ->check(CLI::PositiveNumber)
+      ->check(from_one())
       ->capture_default_str();
   add_dtype(command, a.dtype);
   command
@@ -157,7 +170,7 @@ void add_data(CLI::App* command, Arguments& a) {
   command->add_option("--data", a.data, "JSONL file or glob, again for more")
       ->required()
       ->allow_extra_args(false);
-  command->add_option("--limit", a.limit, "prompts to take")->check(CLI::PositiveNumber);
+  command->add_option("--limit", a.limit, "prompts to take")->check(from_one());
 }
 
 template <typename Arguments>
@@ -207,7 +220,7 @@ void add_distill(CLI::App& app, Arguments& arguments) {
   command->add_option("--set", a.overrides, kSetHelp)->allow_extra_args(false);
   command->add_option("--output", a.output, "JSONL file to write; a killed run goes on")->required();
   command->add_option("--max-new-tokens", a.max_new_tokens, "cap of an answer")
-      ->check(CLI::PositiveNumber)
+      ->check(from_one())
       ->capture_default_str();
   command->add_option("--temperature", a.temperature, "0 = greedy")->check(CLI::Range(0.0, 100.0));
   command->add_option("--top-p", a.top_p, "draw from the most probable tokens up to this much probability")

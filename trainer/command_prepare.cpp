@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "data/hub_name.h"
 #include "data/preview.h"
 #include "kernels/error.h"
 #include "trainer/commands.h"
@@ -16,12 +17,8 @@ namespace fs = std::filesystem;
 
 void check_model_path(const fs::path& path) {
   if (fs::exists(path)) return;
-  const std::string text = path.string();
-  const bool like_a_hub_name = !path.is_absolute() && std::distance(path.begin(), path.end()) == 2 &&
-                               path.extension() != ".gguf" && text[0] != '.';
-  fail(ExitCode::model,
-       {text, "model_path", "a GGUF file or a Hugging Face directory", "nothing there",
-        like_a_hub_name ? "to download it: hf download " + text + " --local-dir " + text : "check the path"});
+  fail(ExitCode::model, {path.string(), "model_path", "a GGUF file or a Hugging Face directory",
+                         "nothing there", how_to_get_model(path.string())});
 }
 
 int prepare_command(const PrepareArguments& arguments, Console& console, const StopSignal& stop) {

@@ -61,10 +61,7 @@ void check_started_run(const RunDirectory& directory, const RunConfig& config) {
 // Where to go on; empty = from the start.
 fs::path checkpoint_to_resume(const TrainArguments& arguments, const RunConfig& config,
                               RunDirectory& directory, Console& console) {
-  if (arguments.force) {
-    directory.clear();
-    return {};
-  }
+  if (arguments.force) return {};
   directory.refuse_foreign_files();
   if (arguments.resume == "never") {
     if (!directory.holds_run()) return {};
@@ -137,6 +134,7 @@ void load_answers(const RunConfig& config, const RunDirectory& directory, const 
   const Backbone backbone(weights, config.compute());
   for (size_t i = 0; i < evals.size(); ++i) {
     OwnAnswersRequest request;
+    request.columns = config.columns;
     request.files = {config.eval_dataset_path[i].path};
     request.kept = own_answers_file(directory.prepared(), evals[i].name);
     request.model_fingerprint = weights.fingerprint;
@@ -313,6 +311,8 @@ int train_command(const TrainArguments& arguments, Console& console, const StopS
   if (!ranks.is_several()) cache = cache_of(arguments, start.checkpoint, *own, data, stream, config, console);
   const RunInputs inputs{config,      data.weights, data.train, data.evals, data.vocab_ids,
                          cache.get(), stream,       ranks,      stop};
+  // Not before all that the new run needs is there.
+  if (arguments.force && own != nullptr) own->clear();
   TrainingRun run(inputs, config.output_dir, start.checkpoint, console);
   if (own != nullptr) drop_later(*own, start.checkpoint, console);
   train_profiled(run, arguments.profile && ranks.is_first(), stream);

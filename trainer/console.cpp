@@ -42,6 +42,13 @@ std::string log_line(const char* level, std::string_view text) {
   return fmt::format("{} {}: {}\n", clock, level, text);
 }
 
+// At most `count` bytes, never part of a character: names of data files may be any UTF-8.
+std::string first_bytes(const std::string& text, size_t count) {
+  if (text.size() <= count) return text;
+  while (count > 0 && (static_cast<unsigned char>(text[count]) & 0xc0u) == 0x80u) --count;
+  return text.substr(0, count);
+}
+
 }  // namespace
 
 Console::Console(std::FILE* stream)
@@ -85,18 +92,32 @@ void Console::log_error(std::string_view text) const {
   if (log_ >= 0 && ::write(log_, line.data(), line.size()) < 0) return;
 }
 
+// A bar on the terminal makes way for the line and comes back under it.
+template <typename Write>
+void Console::above_bar(const Write& write) {
+  const std::string bar = drawn_;
+  end_progress();
+  write();
+  if (!bar.empty()) draw(bar);
+}
+
 void Console::info(std::string_view text) {
   log("info", text);
   if (!shown_) return;
-  end_progress();
-  logger_->info(text);
+  above_bar([&] { logger_->info(text); });
 }
 
 void Console::warn(std::string_view text) {
   log("warning", text);
   if (!shown_) return;
-  end_progress();
-  logger_->warn(text);
+  above_bar([&] { logger_->warn(text); });
+}
+
+// In one write, erasing only what the new line does not cover: nothing flickers.
+void Console::draw(const std::string& line) {
+  drawn_ = line;
+  std::fprintf(stream_, "\r%s\x1b[K", line.c_str());
+  std::fflush(stream_);
 }
 
 int Console::width() const {
@@ -123,13 +144,11 @@ void Console::progress(const std::string& line, bool is_last) {
     logger_->info(line);
     return;
   }
-  drawn_ = line;
-  std::fprintf(stream_, "\r\x1b[K%s", line.c_str());
-  if (is_last) {
-    std::fputc('\n', stream_);
-    drawn_.clear();
-  }
+  draw(line);
+  if (!is_last) return;
+  std::fputc('\n', stream_);
   std::fflush(stream_);
+  drawn_.clear();
 }
 
 Progress::Progress(Console& console, std::string label, int64_t total, int64_t already_done)
@@ -138,13 +157,22 @@ Progress::Progress(Console& console, std::string label, int64_t total, int64_t a
       total_(total),
       first_(already_done),
       done_(already_done),
-      start_(Clock::now()) {}
+      start_(Clock::now()) {
+  if (console_.is_terminal() && done_ < total_) draw("", false);
+}
 
 Progress::~Progress() {
-  if (done_ >= total_ && done_ > first_) {
-    const int width = console_.is_terminal() ? console_.width() : 200;
-    console_.progress(format_progress(label_, done_, total_, text_, 0, width), true);
+  if (done_ < total_ || done_ == first_) {
+    console_.end_progress();  // stopped in its midst
+    return;
   }
+  const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+  draw(text_ + (text_.empty() ? "in " : "  in ") + format_duration(seconds), true);
+}
+
+void Progress::draw(const std::string& text, bool is_last) {
+  const int width = console_.is_terminal() ? console_.width() : 200;
+  console_.progress(format_progress(label_, done_, total_, text, width), is_last);
 }
 
 void Progress::update(int64_t done, const std::string& text) {
@@ -156,8 +184,8 @@ void Progress::update(int64_t done, const std::string& text) {
   const double left = in_this_run > 0
                           ? seconds / static_cast<double>(in_this_run) * static_cast<double>(total_ - done_)
                           : NAN;
-  const int width = console_.is_terminal() ? console_.width() : 200;
-  console_.progress(format_progress(label_, done_, total_, text_, left, width), false);
+  if (!std::isfinite(left)) return draw(text_, false);
+  draw(text_ + (text_.empty() ? "" : "  ") + format_duration(left) + " left", false);
 }
 
 std::string count_of(int64_t count, const std::string& thing) {
@@ -170,7 +198,6 @@ bool wants_colour(std::FILE* stream) {
 }
 
 std::string format_duration(double seconds) {
-  if (!std::isfinite(seconds)) return "?";
   const auto whole = static_cast<int64_t>(std::llround(seconds));
   if (whole < 60) return fmt::format("{}s", whole);
   if (whole < 3600) return fmt::format("{}m{:02}s", whole / 60, whole % 60);
@@ -178,20 +205,18 @@ std::string format_duration(double seconds) {
 }
 
 std::string format_progress(const std::string& label, int64_t done, int64_t total, const std::string& text,
-                            double seconds_left, int width) {
+                            int width) {
   const std::string head = fmt::format("{} {}/{}", label, done, total);
-  std::string tail = text;
-  if (done < total) tail += fmt::format("{}{} left", text.empty() ? "" : "  ", format_duration(seconds_left));
   const int room =
-      width - 1 - static_cast<int>(head.size() + tail.size()) - 5;  // " [" "] " and the last column
-  std::string line = head + "  " + tail;
+      width - 1 - static_cast<int>(head.size() + text.size()) - 5;  // " [" "] " and the last column
+  std::string line = head + "  " + text;
   if (room >= 8) {
     const int cells = std::min(room, 30);
     const auto filled = static_cast<size_t>(total > 0 ? cells * done / total : 0);
     line = head + " [" + std::string(filled, '=') + std::string(static_cast<size_t>(cells) - filled, ' ') +
-           "] " + tail;
+           "] " + text;
   }
-  return line.substr(0, static_cast<size_t>(std::max(width - 1, 1)));
+  return first_bytes(line, static_cast<size_t>(std::max(width - 1, 1)));
 }
 
 }  // namespace gorgon

@@ -44,6 +44,9 @@ class Console {
 
  private:
   void log(const char* level, std::string_view text);
+  template <typename Write>
+  void above_bar(const Write& write);
+  void draw(const std::string& line);
 
   std::FILE* stream_;
   bool terminal_;
@@ -67,6 +70,8 @@ class Progress {
   void update(int64_t done, const std::string& text);
 
  private:
+  void draw(const std::string& text, bool is_last);
+
   Console& console_;
   std::string label_;
   int64_t total_, first_, done_;
@@ -81,8 +86,8 @@ bool wants_colour(std::FILE* stream);
 
 // "42s", "3m12s", "2h05m".
 std::string format_duration(double seconds);
-// "  12/276 [=====>      ] loss 3.2  3m12s left", at most `width` columns.
+// "train 12/276 [=====      ] loss 3.2  3m12s left", at most `width` columns.
 std::string format_progress(const std::string& label, int64_t done, int64_t total, const std::string& text,
-                            double seconds_left, int width);
+                            int width);
 
 }  // namespace gorgon

@@ -24,6 +24,15 @@ std::unique_ptr<ChatTemplate> make_template(const Tokenizer& tokenizer, const fs
                                         text_of(tokenizer.eos_id()), model_path.string());
 }
 
+Packing packing_of(const RunConfig& config) {
+  if (!config.packing) return Packing::none;
+  switch (config.packing_strategy) {
+    case PackingStrategy::wrapped:
+      return Packing::wrapped;
+  }
+  return Packing::wrapped;
+}
+
 std::string first_file(const std::vector<std::string>& files) {
   return files.size() == 1 ? files[0] : fmt::format("{} and {} more", files[0], files.size() - 1);
 }
@@ -39,9 +48,9 @@ PrepareOptions prepare_options(const RunConfig& config, const std::vector<std::s
   options.files = files;
   options.max_seq_length = config.max_seq_length;
   options.vocabulary = load_model_config(config.model_path).vocab_size;
-  options.packing = config.packing ? Packing::wrapped : Packing::none;
-  if (config.assistant_only_loss != "auto")
-    options.assistant_only_loss = config.assistant_only_loss == "true";
+  options.packing = packing_of(config);
+  options.assistant_only_loss = config.assistant_only_loss;
+  options.columns = config.columns;
   options.split = split;
   return options;
 }
@@ -69,8 +78,8 @@ void check_first_rows(const RunConfig& config, const TextModel& text) {
     LineSource source({file});
     DataLine line;
     for (int row = 0; row < kRows && source.next(line); ++row) {
-      make_document(parse_row(line, options.vocabulary), text.tokenizer, text.chat_template(),
-                    options.assistant_only_loss);
+      make_document(parse_row(line, options.vocabulary, options.columns), text.tokenizer,
+                    text.chat_template(), options.assistant_only_loss);
     }
   }
 }

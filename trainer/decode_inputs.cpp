@@ -42,7 +42,8 @@ std::optional<Split> split_of_data(const RunConfig& config, const std::vector<st
 PromptSet read_split(const DecodeInputs& inputs, const std::vector<std::string>& data, Split split,
                      int64_t limit, Console& console) {
   const ModelConfig& model = inputs.weights.config;
-  PromptSet set = read_prompts(data, inputs.text, model.vocab_size, model.max_position_embeddings - 1);
+  PromptSet set = read_prompts(data, inputs.text, model.vocab_size, model.max_position_embeddings - 1,
+                               inputs.found.config.columns);
   if (!set.left_out.empty()) console.warn(describe_left_out(set));
   if (split_of_data(inputs.found.config, data, split)) {
     const size_t all = set.prompts.size();

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "trainer/console.h"
 #include "trainer/reports.h"
 #include "trainer/state_source.h"
 
@@ -34,7 +35,7 @@ Evaluation evaluate_dataset(HeadTrainer& trainer, const Backbone& backbone, cons
     const Sequences sequences = dataset.gather(which);
     const StateRows rows = forward_state_rows(backbone, sequences, options.num_heads, options.batch, stream);
     if (rows.rows() > 0) trainer.evaluate(rows, evaluation.heads);
-    evaluation.tokens += static_cast<int64_t>(sequences.tokens.size());
+    evaluation.positions += rows.rows();
     if (progress) progress(begin + static_cast<int64_t>(which.size()), total);
   }
   evaluation.loss = combined_loss(options.loss, evaluation.heads);
@@ -42,7 +43,8 @@ Evaluation evaluate_dataset(HeadTrainer& trainer, const Backbone& backbone, cons
 }
 
 std::string evaluation_table(const std::string& data, const Evaluation& evaluation) {
-  std::string out = fmt::format("{}: loss {:.4f} on {} tokens\n", data, evaluation.loss, evaluation.tokens);
+  std::string out = fmt::format("{}: weighted loss {:.4f} over {}\n", data, evaluation.loss,
+                                count_of(evaluation.positions, "supervised position"));
   out += fmt::format("{:>4} {:>9} {:>7} {:>7} {:>7} {:>7} {:>7} {:>9}\n", "head", "loss", "top-1", "top-2",
                      "top-3", "top-4", "top-5", "targets");
   for (size_t k = 0; k < evaluation.heads.size(); ++k) {

@@ -18,7 +18,7 @@ double combined_loss(const LossOptions& loss, const std::vector<HeadMetrics>& he
 struct Evaluation {
   double loss = 0;  // schedule 1, means over the whole data set
   std::vector<HeadMetrics> heads;
-  int64_t tokens = 0;
+  int64_t positions = 0;  // with a supervised target of any head
   // The chain's tau on the model's own answers, where it was asked for and the file has prompts.
   std::optional<double> accept_length;
   int64_t prompts = 0;  // that it is measured on

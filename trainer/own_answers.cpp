@@ -32,10 +32,12 @@ bool is_own(const std::vector<std::string>& files, const std::string& model_fing
 }
 
 PromptSet prompts_of(const Backbone& backbone, const TextModel& text, const std::vector<std::string>& files,
-                     int64_t most) {
+                     const OwnAnswersRequest& request) {
   const ModelConfig& model = backbone.config();
-  PromptSet set = read_prompts(files, text, model.vocab_size, model.max_position_embeddings - 1);
-  if (std::ssize(set.prompts) > most) set.prompts.resize(static_cast<size_t>(most));
+  PromptSet set =
+      read_prompts(files, text, model.vocab_size, model.max_position_embeddings - 1, request.columns);
+  if (std::ssize(set.prompts) > request.max_prompts)
+    set.prompts.resize(static_cast<size_t>(request.max_prompts));
   return set;
 }
 
@@ -52,6 +54,7 @@ std::vector<OwnAnswer> answers_of(PromptSet set, int64_t max_new_tokens) {
 std::string identity(const OwnAnswersRequest& request, const PromptSet& set, DType compute) {
   const nlohmann::ordered_json json = {{"model_fingerprint", request.model_fingerprint},
                                        {"data_sha256", set.sha256},
+                                       {"columns", request.columns},
                                        {"prompts", set.prompts.size()},
                                        {"dtype", name(compute)},
                                        {"max_new_tokens", request.max_new_tokens},
@@ -74,7 +77,7 @@ void remove_other(const fs::path& kept, const std::string& wanted, DType compute
 std::vector<OwnAnswer> load_own_answers(const Backbone& backbone, const TextModel& text,
                                         const OwnAnswersRequest& request, const Stream& stream,
                                         Console& console) {
-  PromptSet set = prompts_of(backbone, text, request.files, request.max_prompts);
+  PromptSet set = prompts_of(backbone, text, request.files, request);
   if (set.prompts.empty()) return {};
   if (is_own(request.files, request.model_fingerprint)) {
     return answers_of(std::move(set), request.max_new_tokens);
@@ -93,8 +96,7 @@ std::vector<OwnAnswer> load_own_answers(const Backbone& backbone, const TextMode
   Progress progress(console, "own answers", std::ssize(set.prompts));
   distill(backbone, set.prompts, text.tokenizer, options, request.kept, stream,
           [&](int64_t done) { progress.update(done, ""); });
-  return answers_of(prompts_of(backbone, text, {request.kept.string()}, request.max_prompts),
-                    request.max_new_tokens);
+  return answers_of(prompts_of(backbone, text, {request.kept.string()}, request), request.max_new_tokens);
 }
 
 }  // namespace gorgon

@@ -19,6 +19,7 @@ struct OwnAnswer {
 struct OwnAnswersRequest {
   std::vector<std::string> files;  // JSONL: paths or globs
   std::filesystem::path kept;      // where answers that have to be made are kept, as `gorgon distill` writes
+  RowColumns columns;              // as for parse_row
   std::string model_fingerprint;
   int64_t max_prompts = 512;     // the first ones, without duplicates
   int64_t max_new_tokens = 128;  // longer answers are cut, as the decoder would have done

@@ -69,13 +69,13 @@ Prompt make_prompt(const std::vector<Message>& messages, const TextModel& text) 
 }
 
 PromptSet read_prompts(const std::vector<std::string>& files, const TextModel& text, int64_t vocabulary,
-                       int64_t max_tokens) {
+                       int64_t max_tokens, const RowColumns& columns) {
   PromptSet set;
   LineSource lines(expand_data_files(files));
   std::unordered_set<std::string> seen;
   DataLine line;
   while (lines.next(line)) {
-    Found found = prompt_of(parse_row(line, vocabulary), text);
+    Found found = prompt_of(parse_row(line, vocabulary, columns), text);
     if (found.prompt && std::cmp_greater(found.prompt->tokens.size(), max_tokens)) {
       found = {std::nullopt, fmt::format("longer than {} tokens", max_tokens)};
     } else if (found.prompt && !seen.insert(found.prompt->text).second) {

@@ -28,9 +28,10 @@ struct PromptSet {
 
 // Prompts of JSONL files. A conversation's prompt ends before its last assistant turn (or at its end, where a
 // user speaks last) with the header of the answer; tokens' before their first label. Rows without a prompt,
-// of text, and those longer than `max_tokens` are left out and counted. There may be none left.
+// of text, and those longer than `max_tokens` are left out and counted. There may be none left. columns: as
+// for parse_row.
 PromptSet read_prompts(const std::vector<std::string>& files, const TextModel& text, int64_t vocabulary,
-                       int64_t max_tokens);
+                       int64_t max_tokens, const RowColumns& columns = {});
 void require_prompts(const PromptSet& set, const std::string& file);  // Error(data) where there is none
 std::string describe_left_out(const PromptSet& set);                  // "3 rows left out: ..." or ""
 

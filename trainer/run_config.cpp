@@ -30,15 +30,7 @@ const std::vector<std::string>& keys_without_effect() {
 }
 
 const std::vector<std::string>& keys_of_later_versions() {
-  static const std::vector<std::string> keys = {"adapter_path",
-                                                "columns",
-                                                "labels",
-                                                "heads_loss",
-                                                "parallel_heads",
-                                                "backbone_memory",
-                                                "vocab_gradient_filter",
-                                                "max_run_time",
-                                                "detect_bit_errors"};
+  static const std::vector<std::string> keys = {"parallel_heads"};
   return keys;
 }
 
@@ -76,7 +68,7 @@ class Reader {
 
   void read(const std::string& key, const YamlValue& value) {
     if (contains(keys_without_effect(), key)) {
-      if (key == "push_to_hub" && value.text == "true") {
+      if (key == "push_to_hub" && config_bool(value, key)) {
         config_fail(value, key, "false", "gorgon uploads nothing");
       }
       idle_.push_back(key);
@@ -230,10 +222,10 @@ void read_overrides(Reader& reader, const std::vector<std::string>& overrides) {
   for (const std::string& text : overrides) {
     const size_t equals = text.find('=');
     if (equals == std::string::npos || equals == 0) {
-      fail(ExitCode::config, {"--set", "", "key=value", quote_value(text), ""});
+      fail(ExitCode::config, {"--set", "", "KEY=VALUE", quote_value(text), ""});
     }
     const std::string key = text.substr(0, equals);
-    reader.read(key, parse_yaml_value(text.substr(equals + 1), "--set " + key));
+    reader.read(key, parse_yaml_value(text.substr(equals + 1), "--set", key));
   }
 }
 

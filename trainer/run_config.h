@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +22,7 @@ enum class Strategy { no, steps, epoch };
 // Where the states of training come from: the backbone in every step (off), or a cache on disk.
 enum class StateCache { automatic, off, f32, bf16 };
 enum class RowOrder { document, rows };
+enum class PackingStrategy { wrapped };
 enum class ReportTo { none, tensorboard };
 
 // A data file with the name it has in metrics ("eval" for a single one, else its key or its file name).
@@ -35,15 +38,15 @@ struct RunConfig {
   std::string model_path;
   std::vector<std::string> train_dataset_path;
   std::vector<NamedPath> eval_dataset_path;
+  std::map<std::string, std::string> columns;  // field of a row -> its name in the data
   std::string output_dir;
   int64_t max_seq_length = 2048;
   bool packing = true;
-  std::string packing_strategy = "wrapped";
-  std::string assistant_only_loss = "auto";  // auto, true, false; auto: true for chats, false for text
+  PackingStrategy packing_strategy = PackingStrategy::wrapped;
+  std::optional<bool> assistant_only_loss;  // unset ("auto"): true for chats, false for text
   MedusaOptions heads;
   LossOptions loss;
   std::vector<double> medusa_lr_multiplier = {1.0};  // one for all heads, or one per head
-  bool train_only_medusa_heads = true;
   double num_train_epochs = 3.0;
   int64_t max_steps = -1;
   int64_t per_device_train_batch_size = 1;
@@ -60,7 +63,6 @@ struct RunConfig {
   bool tf32 = false;
   bool load_in_4bit = false;
   bool load_in_8bit = false;
-  std::string bnb_4bit_quant_type = "nf4";
   bool bnb_4bit_use_double_quant = true;
   int64_t logging_steps = 10;
   int64_t eval_steps = 0;
@@ -75,6 +77,7 @@ struct RunConfig {
   ReportTo report_to = ReportTo::tensorboard;
   std::string device = "auto";
   int64_t ddp_timeout = 600;  // seconds
+  int64_t max_run_time = 0;   // seconds; 0 = off
 
   // What follows from several keys.
   int64_t global_batch() const;  // sequences per optimizer step

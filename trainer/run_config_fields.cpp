@@ -1,10 +1,6 @@
-#include <algorithm>
-#include <limits>
+#include <optional>
 
-#include <fmt/format.h>
-
-#include "kernels/error.h"
-#include "trainer/config_field.h"
+#include "trainer/special_fields.h"
 
 // The field list: every key once, in the order in which configs/README.md shows them.
 
@@ -12,97 +8,6 @@ namespace gorgon {
 namespace {
 
 using namespace config_field;
-
-std::string yaml_list(const std::vector<std::string>& items) {
-  return fmt::format("[{}]", fmt::join(items, ", "));
-}
-
-ConfigField train_paths() {
-  const std::string name = "train_dataset_path";
-  return {name,
-          {},
-          "path, glob or list of them",
-          "training data: JSONL of chats (`messages`), of `text`, or of `input_ids` with `labels`; required",
-          false,  // the data is compared by its content
-          [=](RunConfig& config, const YamlValue& value) {
-            config.train_dataset_path.clear();
-            if (value.kind != YamlValue::Kind::list) {
-              config.train_dataset_path.push_back(config_text(value, name));
-              return;
-            }
-            for (const YamlValue& item : value.items)
-              config.train_dataset_path.push_back(config_text(item, name));
-            if (value.items.empty()) config_fail(value, name, "at least one path");
-          },
-          [](const RunConfig& config) {
-            std::vector<std::string> items;
-            for (const std::string& path : config.train_dataset_path) items.push_back(yaml_text(path));
-            return yaml_list(items);
-          }};
-}
-
-void parse_eval_paths(RunConfig& config, const YamlValue& value, const std::string& name) {
-  std::vector<NamedPath> paths;
-  const auto add = [&](const std::string& label, const YamlValue& item) {
-    const bool taken =
-        std::any_of(paths.begin(), paths.end(), [&](const NamedPath& p) { return p.name == label; });
-    if (taken) config_fail(item, name, "files with different names", "use a map, `NAME: path`, to name them");
-    paths.push_back({label, config_text(item, name)});
-  };
-  if (value.kind == YamlValue::Kind::map) {
-    for (const auto& [label, item] : value.entries) add(label, item);
-  } else if (value.kind == YamlValue::Kind::list) {
-    for (const YamlValue& item : value.items) {
-      add(std::filesystem::path(config_text(item, name)).stem().string(), item);
-    }
-  } else {
-    add("eval", value);
-  }
-  config.eval_dataset_path = std::move(paths);
-}
-
-ConfigField eval_paths() {
-  const std::string name = "eval_dataset_path";
-  return {name,
-          {},
-          "path, list, or map of name to path",
-          "held-out data; a list or map gives one set of metrics per file",
-          false,
-          [=](RunConfig& config, const YamlValue& value) { parse_eval_paths(config, value, name); },
-          [](const RunConfig& config) {
-            std::vector<std::string> items;
-            for (const NamedPath& file : config.eval_dataset_path) {
-              items.push_back(yaml_text(file.name) + ": " + yaml_text(file.path));
-            }
-            return items.empty() ? std::string() : fmt::format("{{{}}}", fmt::join(items, ", "));
-          }};
-}
-
-ConfigField assistant_only_loss() {
-  const std::string name = "assistant_only_loss";
-  return {name,
-          {},
-          "bool or auto",
-          "supervise answers only, their end-of-turn token included; auto: true for chats, false for `text`",
-          true,
-          [=](RunConfig& config, const YamlValue& value) {
-            config.assistant_only_loss = config_choice(value, name, {"auto", "true", "false"});
-          },
-          [](const RunConfig& config) { return config.assistant_only_loss; }};
-}
-
-ConfigField device() {
-  const std::string name = "device";
-  return {name,
-          {},
-          "auto, cpu, cuda",
-          "where to compute; auto takes a GPU where the program was built for one and one is there",
-          true,
-          [=](RunConfig& config, const YamlValue& value) {
-            config.device = config_choice(value, name, {"auto", "cpu", "cuda"});
-          },
-          [](const RunConfig& config) { return config.device; }};
-}
 
 Choices<Strategy> strategies() {
   return {{"no", Strategy::no}, {"steps", Strategy::steps}, {"epoch", Strategy::epoch}};
@@ -119,6 +24,7 @@ void add_data_fields(Fields& f) {
       "path", [](auto& c) -> auto& { return c.model_path; }));
   f.push_back(train_paths());
   f.push_back(eval_paths());
+  f.push_back(columns());
   f.push_back(text(
       {"output_dir", {}, "run directory: checkpoints, metrics, trained heads; required", false}, "path",
       [](auto& c) -> auto& { return c.output_dir; }));
@@ -128,10 +34,15 @@ void add_data_fields(Fields& f) {
   f.push_back(boolean(
       {"packing", {}, "documents run on into full sequences; false: one document a sequence"},
       [](auto& c) -> auto& { return c.packing; }));
-  f.push_back(choice<std::string>(
-      {"packing_strategy", {}, "wrapped: documents continue in the next sequence"}, {{"wrapped", "wrapped"}},
-      [](auto& c) -> auto& { return c.packing_strategy; }));
-  f.push_back(assistant_only_loss());
+  f.push_back(choice<PackingStrategy>(
+      {"packing_strategy", {}, "wrapped: documents continue in the next sequence"},
+      {{"wrapped", PackingStrategy::wrapped}}, [](auto& c) -> auto& { return c.packing_strategy; }));
+  f.push_back(choice<std::optional<bool>>(
+      {"assistant_only_loss",
+       {},
+       "supervise answers only, their end-of-turn token included; auto: true for chats, false for `text`"},
+      {{"auto", std::nullopt}, {"true", true}, {"false", false}},
+      [](auto& c) -> auto& { return c.assistant_only_loss; }));
 }
 
 void add_length_fields(Fields& f) {
@@ -235,6 +146,20 @@ void add_report_fields(Fields& f) {
        "seconds that ranks wait for one another in a collective before they report the one that is missing",
        false},
       1, 1 << 24, [](auto& c) -> auto& { return c.ddp_timeout; }));
+  f.push_back(max_run_time());
+}
+
+// Keys of which only the value that means "as ever" is known, so that complete files paste in.
+void add_single_valued_fields(Fields& f) {
+  const std::string remedy = "take the key out, or wait for a later version";
+  f.push_back(only({"adapter_path", {}, "adapters are not merged here"}, {},
+                   "merge the adapter first: PEFT's merge_and_unload, then save_pretrained"));
+  f.push_back(only({"labels", {}, "what heads learn: the data's tokens"}, {"data"},
+                   "gorgon distill CONFIG makes data of the model's own answers"));
+  f.push_back(only({"heads_loss", {}, "cross-entropy"}, {"ce"}, remedy));
+  f.push_back(only({"backbone_memory", {}, "the backbone is held whole"}, {}, remedy));
+  f.push_back(only({"vocab_gradient_filter", {}, "every gradient is computed"}, {"off"}, remedy));
+  f.push_back(only({"detect_bit_errors", {}, "steps are not replayed"}, {"off", "0"}, remedy));
 }
 
 }  // namespace
@@ -248,6 +173,7 @@ const std::vector<ConfigField>& config_fields() {
     add_optimizer_fields(f);
     add_precision_fields(f);
     add_report_fields(f);
+    add_single_valued_fields(f);
     return f;
   }();
   return fields;

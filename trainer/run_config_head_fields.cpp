@@ -68,11 +68,9 @@ ConfigField train_only_medusa_heads() {
           "true",
           "the backbone stays frozen (Medusa-1); false is refused",
           true,
-          [=](RunConfig& config, const YamlValue& value) {
-            config.train_only_medusa_heads = config_bool(value, name);
-            if (!config.train_only_medusa_heads) {
-              config_fail(value, name, "true", "gorgon trains Medusa-1: the backbone stays as it is");
-            }
+          [=](RunConfig&, const YamlValue& value) {
+            if (config_bool(value, name)) return;
+            config_fail(value, name, "true", "gorgon trains Medusa-1: the backbone stays as it is");
           },
           [](const RunConfig&) { return std::string("true"); }};
 }

@@ -1,27 +1,7 @@
 // Keys of the optimizer and of the types of weights.
-#include "trainer/config_field.h"
+#include "trainer/special_fields.h"
 
 namespace gorgon::config_field {
-namespace {
-
-ConfigField bf16() {
-  const std::string name = "bf16";
-  return {name,
-          {"torch_dtype", "dtype"},
-          "bool (also bfloat16, float32)",
-          "weights, states and gradients in bf16; false: all in f32",
-          true,
-          [=](RunConfig& config, const YamlValue& value) {
-            const std::string word = config_choice(
-                value, name,
-                {"true", "false", "bfloat16", "bf16", "float32", "f32", "torch.bfloat16", "torch.float32"});
-            config.bf16 = word == "true" || word.find("bf") != std::string::npos;
-          },
-          [](const RunConfig& config) { return std::string(config.bf16 ? "true" : "false"); }};
-}
-
-}  // namespace
-
 void add_optimizer_fields(std::vector<ConfigField>& f) {
   f.push_back(number(
       {"learning_rate", {}, "peak learning rate"}, 0, 10,
@@ -72,7 +52,7 @@ void add_optimizer_fields(std::vector<ConfigField>& f) {
 }
 
 void add_precision_fields(std::vector<ConfigField>& f) {
-  f.push_back(bf16());
+  f.push_back(compute_type());
   f.push_back(boolean(
       {"tf32", {}, "f32 matrix products in tf32 on a GPU; no effect on a CPU"},
       [](auto& c) -> auto& { return c.tf32; }));
@@ -84,9 +64,8 @@ void add_precision_fields(std::vector<ConfigField>& f) {
   f.push_back(boolean(
       {"load_in_8bit", {}, "the same in 8 bits, rows scaled by their largest value"},
       [](auto& c) -> auto& { return c.load_in_8bit; }));
-  f.push_back(choice<std::string>(
-      {"bnb_4bit_quant_type", {}, "how load_in_4bit rounds"}, {{"nf4", "nf4"}},
-      [](auto& c) -> auto& { return c.bnb_4bit_quant_type; }));
+  f.push_back(only({"bnb_4bit_quant_type", {}, "how load_in_4bit rounds"}, {"nf4"},
+                   "nf4 is the better of the two for weights"));
   f.push_back(boolean(
       {"bnb_4bit_use_double_quant", {}, "load_in_4bit rounds its scales too, as bitsandbytes does"},
       [](auto& c) -> auto& { return c.bnb_4bit_use_double_quant; }));

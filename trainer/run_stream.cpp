@@ -1,18 +1,22 @@
 #include "trainer/run_stream.h"
 
+#include <utility>
+
 #include "kernels/error.h"
 
 namespace gorgon {
 
-Stream make_stream(const RunConfig& config, const StopSignal* stop) {
+Stream make_stream(const RunConfig& config, const StopSignal* stop, std::chrono::seconds limit) {
+  using Clock = std::chrono::steady_clock;
   StreamOptions options;
   options.tf32 = config.tf32;
-  if (stop != nullptr) options.stop_wanted = [stop] { return stop->requested(); };
+  const auto end = limit.count() > 0 ? Clock::now() + limit : Clock::time_point::max();
+  options.stop_wanted = [stop, end] { return (stop != nullptr && stop->requested()) || Clock::now() >= end; };
   return Stream(parse_device(config.device), std::move(options));
 }
 
 Stream make_stream(const RunConfig& config, const StopSignal& stop, const RankGroup& ranks) {
-  if (!ranks.is_several()) return make_stream(config, &stop);
+  if (!ranks.is_several()) return make_stream(config, &stop, std::chrono::seconds(config.max_run_time));
   StreamOptions options;
   options.tf32 = config.tf32;
   options.threads = threads_per_rank(ranks.local_size());

@@ -49,7 +49,7 @@ bool StopSignal::requested() const {
 
 const char* StopSignal::name() const {
   const int signal = g_signal.load();
-  return signal == SIGTERM ? "SIGTERM" : signal == SIGINT ? "SIGINT" : "";
+  return signal == SIGTERM ? "SIGTERM" : signal == SIGINT ? "SIGINT" : "max_run_time";
 }
 
 }  // namespace gorgon

@@ -12,7 +12,7 @@ class StopSignal {
   StopSignal& operator=(const StopSignal&) = delete;
 
   bool requested() const;
-  const char* name() const;  // "SIGTERM", "SIGINT"; "" when none came
+  const char* name() const;  // "SIGTERM", "SIGINT"; "max_run_time" when none came
 };
 
 }  // namespace gorgon

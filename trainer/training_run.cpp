@@ -74,6 +74,9 @@ TrainingRun::TrainingRun(const RunInputs& inputs, const fs::path& directory, con
   state_.loader = source_->state();
   for (const EvalSet& set : inputs.evals) accept_.emplace_back(set.answers);
   state_.metric = choose_metric();
+  end_ = config_.max_run_time > 0
+             ? std::chrono::steady_clock::now() + std::chrono::seconds(config_.max_run_time)
+             : std::chrono::steady_clock::time_point::max();
   if (!checkpoint.empty()) resume(checkpoint);
   if (!inputs.ranks.is_first()) return;
   reports_.emplace(directory_, config_.report_to == ReportTo::tensorboard, state_.metrics_bytes,
@@ -160,7 +163,8 @@ void TrainingRun::train_steps() {
 void TrainingRun::stop_point() const {
   inputs_.stream.stop_point();
   if (!inputs_.ranks.is_several()) return;
-  std::vector<int64_t> wanted{inputs_.stop.requested() ? 1 : 0};
+  const bool is_over = std::chrono::steady_clock::now() >= end_;
+  std::vector<int64_t> wanted{inputs_.stop.requested() || is_over ? 1 : 0};
   all_reduce(inputs_.ranks.host(), wanted, ReduceOp::max, "stop requests");
   if (wanted[0] != 0) throw Stopped();
 }
@@ -297,9 +301,12 @@ void TrainingRun::judge(const std::vector<NamedEvaluation>& evaluations) {
   ++state_.stale_evaluations;
   if (config_.early_stopping_patience > 0 && state_.stale_evaluations >= config_.early_stopping_patience) {
     state_.stopped_early = true;
-    console_.info(fmt::format(
-        "stops early at step {}: {} evaluations without a better {} than {:.4f} (step {})", state_.step,
-        state_.stale_evaluations, state_.metric, state_.best_metric, state_.best_step));
+    const std::string best = state_.best_step == 0 ? "a finite " + state_.metric
+                                                   : fmt::format("a better {} than {:.4f} (step {})",
+                                                                 config_.metric_for_best_model,
+                                                                 state_.best_metric, state_.best_step);
+    console_.info(fmt::format("stops early at step {}: {} without {}", state_.step,
+                              count_of(state_.stale_evaluations, "evaluation"), best));
   }
 }
 

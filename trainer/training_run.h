@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -100,7 +101,8 @@ class TrainingRun {
   HeadTrainer trainer_;
   StateRows rows_;  // of the step at work
   TrainingState state_;
-  int64_t saved_step_ = 0;  // of the newest checkpoint that holds all of state_
+  std::chrono::steady_clock::time_point end_;  // by max_run_time, for several ranks
+  int64_t saved_step_ = 0;                     // of the newest checkpoint that holds all of state_
   std::optional<Reports> reports_;
   std::vector<AcceptEvaluator> accept_;            // one for each of inputs_.evals
   std::vector<NamedEvaluation> last_evaluations_;  // of state_.evaluated_step, in this process

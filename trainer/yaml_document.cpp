@@ -27,6 +27,7 @@ std::vector<size_t> line_starts(std::string_view text) {
 struct Source {
   std::string name;
   bool has_lines;
+  std::string key;  // of an argument
 
   std::string place(const YAML::Mark& mark) const {
     return mark.is_null() || !has_lines ? name : at_line(name, mark.line + 1, mark.column + 1);
@@ -42,10 +43,31 @@ class Builder : public YAML::EventHandler {
   std::vector<YamlValue> documents;
   std::vector<YAML::Mark> document_marks;
 
+  // Says where the library stopped and why, in words that need no knowledge of it.
+  [[noreturn]] void refuse_syntax(const YAML::Exception& error) const {
+    const bool ends_early =
+        error.msg == YAML::ErrorMsg::END_OF_SEQ_FLOW || error.msg == YAML::ErrorMsg::END_OF_MAP_FLOW;
+    if (ends_early && !stack_.empty() && stack_.back().bracket != 0) {
+      const char open = stack_.back().bracket;
+      refuse(stack_.back().mark, std::string("a ") + (open == '[' ? ']' : '}') + " behind its " + open,
+             "none", "close the bracket");
+    }
+    const std::string_view line = line_at(error.mark);
+    const size_t first = line.find_first_not_of(' ');
+    if (first != std::string_view::npos && line[first] == '\t') {
+      refuse(error.mark, "spaces before a key", "a tab", "indent with spaces");
+    }
+    if (error.msg == YAML::ErrorMsg::MAP_VALUE) {
+      refuse(error.mark, "one `key: value` a line", quote_value(line),
+             "put a value that holds a colon between quotes");
+    }
+    refuse(error.mark, "`key: value`", quote_value(line), "check indentation, quotes and brackets here");
+  }
+
   void OnDocumentStart(const YAML::Mark& mark) override {
     document_marks.push_back(mark);
     documents.emplace_back();
-    stack_.assign(1, Frame{&documents.back(), false, ""});
+    stack_.assign(1, Frame{&documents.back(), false, "", 0, mark});
   }
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t) override { add(YamlValue{}, mark); }
@@ -69,13 +91,13 @@ class Builder : public YAML::EventHandler {
   }
 
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t,
-                       YAML::EmitterStyle::value) override {
-    open(YamlValue::Kind::list, mark, tag);
+                       YAML::EmitterStyle::value style) override {
+    open(YamlValue::Kind::list, mark, tag, style == YAML::EmitterStyle::Flow ? '[' : '\0');
   }
   void OnSequenceEnd() override { stack_.pop_back(); }
   void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t,
-                  YAML::EmitterStyle::value) override {
-    open(YamlValue::Kind::map, mark, tag);
+                  YAML::EmitterStyle::value style) override {
+    open(YamlValue::Kind::map, mark, tag, style == YAML::EmitterStyle::Flow ? '{' : '\0');
   }
   void OnMapEnd() override { stack_.pop_back(); }
 
@@ -84,11 +106,19 @@ class Builder : public YAML::EventHandler {
     YamlValue* value;
     bool has_key;  // a map's next value belongs to `key`
     std::string key;
+    char bracket;  // [ or { that opened it; 0 = none
+    YAML::Mark mark;
   };
+
+  std::string_view line_at(const YAML::Mark& mark) const {
+    if (mark.is_null() || static_cast<size_t>(mark.line) >= starts_.size()) return {};
+    const std::string_view rest = text_.substr(starts_[static_cast<size_t>(mark.line)]);
+    return rest.substr(0, rest.find('\n'));
+  }
 
   [[noreturn]] void refuse(const YAML::Mark& mark, const std::string& expected, const std::string& found,
                            const std::string& remedy) const {
-    fail(ExitCode::config, {source_.place(mark), "", expected, found, remedy});
+    fail(ExitCode::config, {source_.place(mark), source_.key, expected, found, remedy});
   }
   [[noreturn]] void refuse_tag(const YAML::Mark& mark, const std::string& tag) const {
     refuse(mark, "plain values", "the tag " + quote_value(tag), "remove the tag");
@@ -130,7 +160,7 @@ class Builder : public YAML::EventHandler {
     frame.key = key.text;
   }
 
-  void open(YamlValue::Kind kind, const YAML::Mark& mark, const std::string& tag) {
+  void open(YamlValue::Kind kind, const YAML::Mark& mark, const std::string& tag, char bracket) {
     if (tag != "?" && tag != "!" && !tag.empty()) refuse_tag(mark, tag);
     if (stack_.size() > static_cast<size_t>(kMaxYamlDepth)) {
       refuse(mark, "at most " + std::to_string(kMaxYamlDepth) + " levels", "more", "");
@@ -139,7 +169,7 @@ class Builder : public YAML::EventHandler {
     value.kind = kind;
     YamlValue* placed = add(std::move(value), mark);
     if (placed == nullptr) refuse(mark, "a name as key", "a list or a map", "");
-    stack_.push_back(Frame{placed, false, ""});
+    stack_.push_back(Frame{placed, false, "", bracket, mark});
   }
 
   // yaml-cpp takes the end of the file for the end of a quoted scalar.
@@ -205,7 +235,7 @@ std::vector<YamlValue> parse_documents(std::string_view text, const Source& sour
     while (parser.HandleNextDocument(builder)) {
     }
   } catch (const YAML::Exception& error) {
-    fail(ExitCode::config, {source.place(error.mark), "", "YAML", error.msg, ""});
+    builder.refuse_syntax(error);
   }
   if (builder.documents.size() > 1) {
     fail(ExitCode::config,
@@ -219,7 +249,7 @@ std::vector<YamlValue> parse_documents(std::string_view text, const Source& sour
 
 YamlValue parse_yaml(std::string_view text, const std::string& file) {
   check_bytes(text, file);
-  std::vector<YamlValue> documents = parse_documents(text, Source{file, true});
+  std::vector<YamlValue> documents = parse_documents(text, Source{file, true, ""});
   const auto kind = documents.empty() ? YamlValue::Kind::null : documents.front().kind;
   if (kind != YamlValue::Kind::map) {
     const char* found = kind == YamlValue::Kind::null   ? "nothing"
@@ -231,10 +261,15 @@ YamlValue parse_yaml(std::string_view text, const std::string& file) {
   return std::move(documents.front());
 }
 
-YamlValue parse_yaml_value(std::string_view text, const std::string& place) {
+YamlValue parse_yaml_value(std::string_view text, const std::string& place, const std::string& key) {
   check_bytes(text, place);
-  std::vector<YamlValue> documents = parse_documents(text, Source{place, false});
-  return documents.empty() ? YamlValue{} : std::move(documents.front());
+  // As it would stand in a file: the same syntax, the same errors.
+  const std::string line = "value: " + std::string(text);
+  std::vector<YamlValue> documents = parse_documents(line, Source{place, false, key});
+  if (documents.empty() || documents.front().entries.size() != 1) {
+    fail(ExitCode::config, {place, key, "one value", quote_value(text), ""});
+  }
+  return std::move(documents.front().entries.front().second);
 }
 
 }  // namespace gorgon

@@ -31,7 +31,7 @@ constexpr int kMaxYamlDepth = 16;
 YamlValue parse_yaml(std::string_view text, const std::string& file);
 
 // The value of a `--set key=value`: a scalar or a flow list or map. Its places, and those of errors, are
-// `place`.
-YamlValue parse_yaml_value(std::string_view text, const std::string& place);
+// `place`; errors name `key`.
+YamlValue parse_yaml_value(std::string_view text, const std::string& place, const std::string& key);
 
 }  // namespace gorgon

@@ -68,6 +68,31 @@ TEST(LineSource, ALineHasABound) {
   EXPECT_THAT(error, HasSubstr("a.jsonl:2: expected at most 67108864 bytes in a line"));
 }
 
+TEST(LineSource, OtherKindsOfFilesAreNamedWithTheirConversion) {
+  const TemporaryDirectory folder;
+  const std::vector<std::pair<std::string, std::vector<std::string>>> rows = {
+      {"GGUF\3", {"a GGUF model", "model_path"}},
+      {"gorgon dataset 1\n", {"gorgon prepared", "--dataset"}},
+      {"\x89HDF\r\n\x1a\n", {"an HDF5 file"}},
+      {"PAR1\x15", {"a Parquet file", "read_parquet('", "a.jsonl.jsonl'"}},
+      {"\x1f\x8b\x08", {"a gzip file", "gunzip "}},
+      {"PK\x03\x04", {"a zip archive"}},
+      {"\n[{\"text\": \"a\"}]", {"a JSON list", "jq -c '.[]'"}},
+      {"{\r\n  \"text\": \"a\"\n}", {"JSON over several lines", "jq -c ."}},
+      {"prompt,answer\n1,2\n", {"a table (CSV)", "'prompt,answer'", "csv.DictReader"}},
+      {"prompt\tanswer\n1\t2\n", {"a table (CSV)", "delimiter='\\t'"}}};
+  for (const auto& [begin, says] : rows) {
+    const auto path = folder.write("a.jsonl", begin);
+    const std::string error = error_of(ExitCode::data, [&] { lines_of(path); });
+    EXPECT_THAT(error, HasSubstr("a.jsonl: expected JSONL (one JSON object a line), found "));
+    for (const std::string& part : says) EXPECT_THAT(error, HasSubstr(part)) << begin;
+  }
+  // Damaged JSONL is for the parser to place.
+  for (const std::string begin : {"{\"text\": \"a, b\"", "oops {\"a\": 1, \"b\": 2}", "12"}) {
+    EXPECT_THAT(lines_of(folder.write("a.jsonl", begin)), testing::SizeIs(1));
+  }
+}
+
 TEST(ExpandDataFiles, PathsListsAndGlobs) {
   const TemporaryDirectory folder;
   const auto a = folder.write("a.jsonl", ""), b = folder.write("b.jsonl", ""),

@@ -27,16 +27,18 @@ void check_row(const Row& row) {
 void fuzz_jsonl(std::span<const std::byte> bytes) {
   static const TemporaryDirectory folder;
   const auto path = folder.write("rows.jsonl", text_of(bytes));
-  LineSource lines({path});
-  DataLine line;
-  long before = 0;
-  while (lines.next(line)) {
-    check(line.number > before, "line numbers do not ascend");
-    before = line.number;
-    accept_errors({ExitCode::data}, [&] { check_row(parse_row(line, kVocabulary)); });
-  }
-  check(lines.bytes_done() == static_cast<int64_t>(bytes.size()), "bytes were left out");
-  check(lines.sha256() == data_sha256({path}), "the sum is not that of the file");
+  accept_errors({ExitCode::data}, [&] {  // the whole, for files that are another kind of file
+    LineSource lines({path});
+    DataLine line;
+    long before = 0;
+    while (lines.next(line)) {
+      check(line.number > before, "line numbers do not ascend");
+      before = line.number;
+      accept_errors({ExitCode::data}, [&] { check_row(parse_row(line, kVocabulary)); });
+    }
+    check(lines.bytes_done() == static_cast<int64_t>(bytes.size()), "bytes were left out");
+    check(lines.sha256() == data_sha256({path}), "the sum is not that of the file");
+  });
 }
 
 void fuzz_dataset_file(std::span<const std::byte> bytes) {

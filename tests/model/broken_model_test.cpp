@@ -25,12 +25,12 @@ TEST(BrokenModel, MissingPathsAndModelIds) {
                      {"/nowhere/model.gguf", "neither a file nor a directory", "check the path"});
   expect_model_error("HuggingFaceTB/SmolLM2-135M-Instruct",
                      {"HuggingFaceTB/SmolLM2-135M-Instruct",
-                      "huggingface-cli download HuggingFaceTB/SmolLM2-135M-Instruct --local-dir "
-                      "models/SmolLM2-135M-Instruct"});
+                      "hf download HuggingFaceTB/SmolLM2-135M-Instruct --local-dir "
+                      "HuggingFaceTB/SmolLM2-135M-Instruct"});
   for (const char* path : {"models/absent.gguf", "./a/b", "a/b/c", "a b/c", "/a", "a/"}) {
     expect_model_error(path, {path, "check the path"});
   }
-  expect_error([] { load_model_config("org/name"); }, ExitCode::model, {"huggingface-cli download org/name"});
+  expect_error([] { load_model_config("org/name"); }, ExitCode::model, {"hf download org/name"});
 }
 
 TEST(BrokenModel, MissingFilesOfADirectory) {

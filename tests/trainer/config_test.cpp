@@ -1,4 +1,5 @@
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include <gmock/gmock.h>
@@ -40,6 +41,18 @@ std::string file_text(const std::string& path) {
   return out.str();
 }
 
+// Keys of which this version knows one value.
+const std::set<std::string> kOneValue = {"packing_strategy",
+                                         "train_only_medusa_heads",
+                                         "bnb_4bit_quant_type",
+                                         "adapter_path",
+                                         "labels",
+                                         "heads_loss",
+                                         "backbone_memory",
+                                         "vocab_gradient_filter",
+                                         "detect_bit_errors",
+                                         "load_in_8bit"};  // contradicts load_in_4bit; read below
+
 TEST(Config, DefaultsAreThoseOfTheDocumentation) {
   const RunConfig c = config_of("");
   EXPECT_EQ(c.heads.num_heads, 5);
@@ -78,14 +91,16 @@ TEST(Config, EveryKeyIsReadAndSavedAndComesBack) {
       "metric_for_best_model: eval_two_loss\nload_best_model_at_end: true\nearly_stopping_patience: "
       "3\nreport_to: none\n"
       "load_in_4bit: true\nload_in_8bit: false\nbnb_4bit_quant_type: nf4\nbnb_4bit_use_double_quant: false\n"
-      "device: cpu\nddp_timeout: 7\n";
+      "device: cuda:3\nddp_timeout: 7\nmax_run_time: 90m\ncolumns: {messages: conversations, content: 'the "
+      "\"value\"'}\n"
+      "adapter_path: null\nlabels: data\nheads_loss: ce\nbackbone_memory: "
+      "~\n"
+      "vocab_gradient_filter: off\ndetect_bit_errors: off\n";
   const RunConfig c = parse_config(text, "run.yaml", {}).config;
   const RunConfig defaults;
   const RunConfig again = parse_config(to_yaml(c), "saved.yaml", {}).config;
   for (const ConfigField& field : config_fields()) {
-    const bool one_value = field.name == "packing_strategy" || field.name == "train_only_medusa_heads" ||
-                           field.name == "bnb_4bit_quant_type" ||
-                           field.name == "load_in_8bit";  // contradicts load_in_4bit; read below
+    const bool one_value = kOneValue.contains(field.name);
     EXPECT_THAT(text, HasSubstr(field.name + ": "));
     if (!one_value) {
       EXPECT_NE(field.print(c), field.print(defaults)) << field.name;
@@ -114,10 +129,12 @@ TEST(Config, OverridesWin) {
   EXPECT_EQ(c.lr.learning_rate, 0.5);
   EXPECT_EQ(c.train_dataset_path.size(), 2u);
   EXPECT_EQ(c.seed, 1);
-  EXPECT_THAT(refusal(kMinimal, {"sed=1"}), AllOf(HasSubstr("--set sed"), HasSubstr("did you mean seed?")));
-  EXPECT_THAT(refusal(kMinimal, {"seed"}), HasSubstr("key=value"));
+  EXPECT_THAT(refusal(kMinimal, {"sed=1"}),
+              AllOf(HasSubstr("--set: expected a known key, found 'sed'"), HasSubstr("did you mean seed?")));
+  EXPECT_THAT(refusal(kMinimal, {"seed"}), HasSubstr("KEY=VALUE"));
   EXPECT_THAT(refusal(kMinimal, {"seed=x"}),
-              AllOf(HasSubstr("--set seed: seed: expected an integer"), HasSubstr("'x'")));
+              AllOf(HasSubstr("--set: seed: expected an integer"), HasSubstr("'x'")));
+  EXPECT_THAT(refusal(kMinimal, {"seed=[1"}), HasSubstr("--set: seed: expected a ] behind its ["));
 }
 
 TEST(Config, StepsOfARun) {
@@ -161,7 +178,25 @@ INSTANTIATE_TEST_SUITE_P(
                    kMinimal + "medusa_num_head: 3\n",
                    {kAt4, "'medusa_num_head'", "did you mean medusa_num_heads?"}},
         WrongInput{"unknown_far", kMinimal + "zzzzqqqq: 3\n", {"'zzzzqqqq'", "configs/README.md"}},
-        WrongInput{"later", kMinimal + "adapter_path: a\n", {kAt4, "'adapter_path'", "later version"}},
+        WrongInput{"adapter", kMinimal + "adapter_path: a\n", {kAt4, "adapter_path", "merge_and_unload"}},
+        WrongInput{
+            "teacher", kMinimal + "labels: teacher\n", {"labels: expected data", "'teacher'", "distill"}},
+        WrongInput{"later", kMinimal + "heads_loss: kl\n", {"heads_loss", "expected ce", "'kl'"}},
+        WrongInput{"columns_list", kMinimal + "columns: [a]\n", {"columns", "a map", "found a list"}},
+        WrongInput{"columns_field",
+                   kMinimal + "columns: {conversations: messages}\n",
+                   {kAt4, "columns", "'conversations'", "FIELD: NAME-IN-THE-DATA"}},
+        WrongInput{"run_time", kMinimal + "max_run_time: 1w\n", {"max_run_time", "12h", "'1w'"}},
+        WrongInput{"no_run_time", kMinimal + "max_run_time: 0\n", {"max_run_time", "or off", "'0'"}},
+        WrongInput{"gpu_number", kMinimal + "device: cuda:x\n", {"device", "cuda:N", "'cuda:x'"}},
+        WrongInput{"open_bracket",
+                   kMinimal + "medusa_lr_multiplier: [1, 2\nseed: 1\n",
+                   {"run.yaml:4:23", "a ] behind its [", "close the bracket"}},
+        WrongInput{
+            "open_brace", kMinimal + "eval_dataset_path: {a: b\n", {"run.yaml:4:20", "a } behind its {"}},
+        WrongInput{"two_colons",
+                   kMinimal + "device: a: b\n",
+                   {"run.yaml:4:", "one `key: value` a line", "'device: a: b'"}},
         WrongInput{"both4And8",
                    kMinimal + "load_in_4bit: true\nload_in_8bit: true\n",
                    {"load_in_8bit", "load_in_4bit"}},
@@ -203,7 +238,8 @@ INSTANTIATE_TEST_SUITE_P(
         WrongInput{"tag", kMinimal + "seed: !!int 3\n", {"tag"}},
         WrongInput{"size", kMinimal + "#" + std::string(1 << 20, 'x') + "\n", {"1048576 bytes"}},
         WrongInput{"syntax", kMinimal + "seed: 1: 2\n", {"run.yaml:4:"}},
-        WrongInput{"tab", kMinimal + "eval_dataset_path:\n\ta: b\n", {"run.yaml:5:"}},
+        WrongInput{"tab", kMinimal + "eval_dataset_path:\n\ta: b\n", {"run.yaml:5:", "found a tab"}},
+        WrongInput{"indentation", kMinimal + "  seed: 1\n", {"run.yaml:4:", "'  seed: 1'"}},
         WrongInput{"missing", "model_path: m\noutput_dir: o\n", {"train_dataset_path", "a value"}},
         WrongInput{"two_factors",
                    kMinimal + "medusa_lr_multiplier: [1, 2]\nmedusa_num_heads: 3\n",
@@ -221,8 +257,17 @@ INSTANTIATE_TEST_SUITE_P(
                    kMinimal + "train_only_medusa_heads: false\n",
                    {"train_only_medusa_heads", "Medusa-1"}},
         WrongInput{"upload", kMinimal + "push_to_hub: true\n", {"push_to_hub", "false"}},
+        WrongInput{
+            "upload_text", kMinimal + "push_to_hub: \"false\"\n", {"true or false", "the text 'false'"}},
         WrongInput{"escaped", kMinimal + "device: \"a\\nb\x7f\"\n", {"'a\\nb\\x7f'"}}),
     [](const auto& row) { return row.param.name; });
+
+TEST(Config, DurationsAndDevices) {
+  EXPECT_EQ(config_of("max_run_time: 90").max_run_time, 90);
+  EXPECT_EQ(config_of("max_run_time: 1d2h3m4s").max_run_time, 86400 + 7200 + 180 + 4);
+  EXPECT_EQ(config_of("max_run_time: off").max_run_time, 0);
+  EXPECT_EQ(config_of("device: cuda:12").device, "cuda:12");
+}
 
 TEST(Config, WhatLooksWrongAndIsNot) {
   EXPECT_EQ(config_of("seed: 0").seed, 0);

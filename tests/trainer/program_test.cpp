@@ -243,6 +243,32 @@ TEST(Program, SeveralEvaluationFilesGiveASetOfMetricsEach) {
   EXPECT_EQ(lines, (std::map<std::string, int>{{"near", 4}, {"far", 4}}));
 }
 
+// The same rows under other names, as ShareGPT has them, train the same heads.
+TEST(Program, ColumnsRenameFields) {
+  const TemporaryDirectory folder;
+  write_tiny_run(folder.path());
+  const std::string config = (folder.path() / "run.yaml").string();
+  ASSERT_EQ(run_program({"train", config}).status, 0);
+  const std::string heads = file_text(folder.path() / "run/medusa_heads.safetensors");
+  for (const char* file : {"train.jsonl", "eval.jsonl"}) {
+    std::string text = file_text(folder.path() / file);
+    for (const auto& [from, to] :
+         {std::pair("\"messages\"", "\"conversations\""), std::pair("\"role\"", "\"from\""),
+          std::pair("\"content\"", "\"value\"")}) {
+      text = std::regex_replace(text, std::regex(from), to);
+    }
+    std::ofstream(folder.path() / file) << text;
+  }
+  const ProgramResult refused = run_program({"train", config, "--force"});
+  EXPECT_EQ(refused.status, 4);
+  EXPECT_THAT(refused.err, HasSubstr("columns: {messages: NAME}"));
+  EXPECT_TRUE(file_text(folder.path() / "run/medusa_heads.safetensors") == heads) << "gone before its time";
+  const ProgramResult result = run_program(
+      {"train", config, "--force", "--set", "columns={messages: conversations, role: from, content: value}"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_TRUE(file_text(folder.path() / "run/medusa_heads.safetensors") == heads);
+}
+
 TEST(Program, ConsoleSeparatesResultsFromLogs) {
   const TemporaryDirectory folder;
   write_tiny_run(folder.path());

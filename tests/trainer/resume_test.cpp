@@ -146,6 +146,28 @@ TEST_F(Resume, DamagedNewestFallsBackAndStillEndsInTheSameBits) {
   expect_same_run(run(), whole, 8);
 }
 
+// States that overflow: no evaluation gives a number, none is the best, and the run goes on all the same.
+TEST_F(Resume, MetricsThatAreNoNumbersAreNeverTheBest) {
+  write_final_norm(folder_.path(), 3e38f);
+  const std::vector<std::string> more{"--set", "max_steps=4",
+                                      "--set", "eval_steps=1",
+                                      "--set", "load_best_model_at_end=true",
+                                      "--set", "report_to=none",
+                                      "--set", "metric_for_best_model=eval_loss"};
+  const fs::path whole = reference(more);
+  EXPECT_TRUE(metrics_of(whole).back()["eval_loss"].is_null());
+  EXPECT_EQ(load_training_state(whole / "checkpoint-4").best_step, 0);
+  copy_stopped_behind(whole, 2);
+  std::vector<std::string> arguments{"train", config()};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  const ProgramResult result = run_program(arguments);
+  ASSERT_EQ(result.status, 0) << result.err;
+  expect_same_run(run(), whole, 4);
+  arguments.insert(arguments.end(), {"--force", "--set", "early_stopping_patience=2"});
+  const ProgramResult stopped = run_program(arguments);
+  EXPECT_THAT(stopped.err, HasSubstr("stops early at step 2: 2 evaluations without a finite eval_loss"));
+}
+
 TEST_F(Resume, NoWholeCheckpointNeverStartsFromZeroInSilence) {
   const fs::path whole = reference();
   copy_stopped_behind(whole, 1);

@@ -125,6 +125,15 @@ TEST_F(Stop, InTheMidstOfAnEvaluation) {
   expect_resumes(arguments, whole, 3);
 }
 
+TEST_F(Stop, WhenTheTimeOfTheRunIsUp) {
+  const ProgramResult result =
+      run_program(train({"max_steps=1000000", "save_steps=0", "eval_steps=0", "max_run_time=2s"}));
+  EXPECT_EQ(result.status, 75) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("stopped by max_run_time; the same command goes on from here"));
+  ASSERT_EQ(list_checkpoints(run()).size(), 1u);
+  EXPECT_EQ(list_checkpoints(run())[0].step, std::ssize(metrics_of(run())));
+}
+
 TEST_F(Stop, SecondSignalEndsAtOnce) {
   write_rows("train.jsonl", 4000);
   const auto arguments = train(long_steps_);

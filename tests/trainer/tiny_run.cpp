@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "data/file.h"
 #include "data/safetensors.h"
 
 namespace gorgon {
@@ -100,6 +101,23 @@ std::string tiny_chats(int first, int count) {
         things[i % 5], i, i * i, things[i % 5]);
   }
   return text;
+}
+
+void write_final_norm(const fs::path& folder, float value) {
+  const fs::path file = folder / "model/model.safetensors";
+  std::streamoff at = 0;
+  size_t count = 0;
+  {
+    const MappedFile mapped(file, ExitCode::model);
+    const Safetensors model = parse_safetensors(mapped.bytes(), file.string());
+    const auto bytes = model.tensors.at("model.norm.weight").bytes;
+    at = bytes.data() - mapped.bytes().data();
+    count = bytes.size() / sizeof(float);
+  }
+  const std::vector<float> values(count, value);
+  std::fstream out(file, std::ios::in | std::ios::out | std::ios::binary);
+  out.seekp(at).write(reinterpret_cast<const char*>(values.data()),
+                      static_cast<std::streamsize>(count * sizeof(float)));
 }
 
 void write_tiny_run(const fs::path& folder) {

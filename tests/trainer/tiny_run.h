@@ -11,6 +11,9 @@ namespace gorgon {
 // whose output_dir is `run`.
 void write_tiny_run(const std::filesystem::path& folder);
 
+// Overwrites the model's last norm: 3e38 makes states overflow.
+void write_final_norm(const std::filesystem::path& folder, float value);
+
 // `count` chats of few words, a different one for each number.
 std::string tiny_chats(int first, int count);
 

@@ -2,11 +2,11 @@
 // nothing left behind.
 #include <fstream>
 #include <functional>
+#include <limits>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "data/safetensors.h"
 #include "tests/data/temporary_directory.h"
 #include "tests/trainer/program.h"
 #include "tests/trainer/tiny_run.h"
@@ -131,6 +131,45 @@ INSTANTIATE_TEST_SUITE_P(
              {},
              4,
              {"eval.jsonl"}},
+        Case{"missing_weights",
+             [](const fs::path& f) { fs::remove(f / "model/model.safetensors"); },
+             {},
+             3,
+             {"model", ".safetensors"}},
+        Case{"missing_model_config",
+             [](const fs::path& f) { fs::remove(f / "model/config.json"); },
+             {},
+             3,
+             {"model/config.json"}},
+        // Told before the weights are read: the damage to them (a NaN) is not met.
+        Case{"data_before_weights",
+             [](const fs::path& f) {
+               data_line("{\"messages\": [}")(f);
+               write_final_norm(f, std::numeric_limits<float>::quiet_NaN());
+             },
+             {},
+             4,
+             {"train.jsonl:3:"}},
+        Case{"nan_weight",
+             [](const fs::path& f) { write_final_norm(f, std::numeric_limits<float>::quiet_NaN()); },
+             {},
+             3,
+             {"model.norm.weight", "finite weights"}},
+        Case{"table_as_data",
+             [](const fs::path& f) { std::ofstream(f / "train.jsonl") << "question,answer\nx,y\n"; },
+             {},
+             4,
+             {"train.jsonl", "JSONL", "a table (CSV)", "'question,answer'", "csv.DictReader"}},
+        Case{"json_list_as_data",
+             [](const fs::path& f) { std::ofstream(f / "eval.jsonl") << "[{\"text\": \"a\"}]"; },
+             {},
+             4,
+             {"eval.jsonl", "a JSON list", "jq -c '.[]'"}},
+        Case{"model_as_data",
+             [](const fs::path& f) { std::ofstream(f / "train.jsonl") << "GGUF" << std::string(64, '\0'); },
+             {},
+             4,
+             {"train.jsonl", "a GGUF model", "model_path"}},
         Case{"no_json", data_line("{\"messages\": [}"), {}, 4, {"train.jsonl:3:"}},
         Case{"cut_line", data_line("{\"messages\": [{\"role\": \"user\", \"cont"), {}, 4, {"train.jsonl:3:"}},
         Case{"wrong_key", data_line("{\"conversation\": []}"), {}, 4, {"train.jsonl:3", "conversation"}},
@@ -185,21 +224,7 @@ TEST(WrongInputGguf, TruncatedAndHostile) {
 TEST(WrongInputNumbers, TenStepsWithoutFiniteNumbersEndTheRun) {
   const TemporaryDirectory folder;
   write_tiny_run(folder.path());
-  const fs::path file = folder.path() / "model/model.safetensors";
-  std::streamoff at = 0;
-  size_t count = 0;
-  {
-    const MappedFile mapped(file, ExitCode::model);
-    const Safetensors model = parse_safetensors(mapped.bytes(), file.string());
-    const auto bytes = model.tensors.at("model.norm.weight").bytes;
-    at = bytes.data() - mapped.bytes().data();
-    count = bytes.size() / sizeof(float);
-  }
-  const std::vector<float> huge(count, 3e38f);
-  std::fstream out(file, std::ios::in | std::ios::out | std::ios::binary);
-  out.seekp(at).write(reinterpret_cast<const char*>(huge.data()),
-                      static_cast<std::streamsize>(count * sizeof(float)));
-  out.close();
+  write_final_norm(folder.path(), 3e38f);
   const ProgramResult result =
       run_program({"train", (folder.path() / "run.yaml").string(), "--set", "max_steps=50", "--set",
                    "eval_steps=0", "--set", "save_steps=0"});
@@ -208,6 +233,18 @@ TEST(WrongInputNumbers, TenStepsWithoutFiniteNumbersEndTheRun) {
   EXPECT_THAT(result.err,
               HasSubstr("step 10, head 1: expected finite numbers, found 10 steps in a row without"));
   EXPECT_FALSE(fs::exists(folder.path() / "run" / "medusa_heads.safetensors"));
+}
+
+TEST(WrongInputArguments, CountsBelowOne) {
+  const TemporaryDirectory folder;
+  write_tiny_run(folder.path());
+  const ProgramResult result =
+      run_program({"prepare", (folder.path() / "run.yaml").string(), "--preview", "0"});
+  EXPECT_EQ(result.status, 2);
+  EXPECT_EQ(
+      result.err,
+      "error: command line: --preview: expected a whole number from 1, found '0'; gorgon --help shows what "
+      "there is\n");
 }
 
 TEST(WrongInputOutput, ForeignFilesStay) {
