@@ -140,8 +140,8 @@ class Builder : public YAML::EventHandler {
     }
     if (frame.has_key) {
       frame.has_key = false;
-      parent.entries.emplace_back(frame.key, std::move(value));
-      return &parent.entries.back().second;
+      parent.entries.push_back({frame.key, std::move(value)});
+      return &parent.entries.back().value;
     }
     take_key(frame, value, mark);
     return nullptr;
@@ -150,9 +150,9 @@ class Builder : public YAML::EventHandler {
   void take_key(Frame& frame, const YamlValue& key, const YAML::Mark& mark) const {
     if (key.kind != YamlValue::Kind::scalar) refuse(mark, "a name as key", "another kind of value", "");
     for (size_t i = 0; i < frame.value->entries.size(); ++i) {
-      if (frame.value->entries[i].first != key.text) continue;
+      if (frame.value->entries[i].key != key.text) continue;
       fail(ExitCode::config, {source_.place(mark), quote_value(key.text), "every key once",
-                              "it in line " + std::to_string(frame.value->entries[i].second.line) +
+                              "it in line " + std::to_string(frame.value->entries[i].value.line) +
                                   " and again in line " + std::to_string(mark.line + 1),
                               "remove one of them"});
     }
@@ -269,7 +269,7 @@ YamlValue parse_yaml_value(std::string_view text, const std::string& place, cons
   if (documents.empty() || documents.front().entries.size() != 1) {
     fail(ExitCode::config, {place, key, "one value", quote_value(text), ""});
   }
-  return std::move(documents.front().entries.front().second);
+  return std::move(documents.front().entries.front().value);
 }
 
 }  // namespace gorgon

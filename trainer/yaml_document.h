@@ -2,23 +2,29 @@
 
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace gorgon {
+
+struct YamlEntry;
 
 // A YAML value with its place in the file, free of the library that parsed it.
 struct YamlValue {
   enum class Kind { null, scalar, list, map };
   Kind kind = Kind::null;
-  std::string text;              // of a scalar
-  bool quoted = false;           // a quoted scalar is text, never a number, a bool or null
-  long line = 0;                 // from 1
-  std::string place;             // FILE:LINE:COL, for errors
-  std::vector<YamlValue> items;  // of a list
-  std::vector<std::pair<std::string, YamlValue>> entries;  // of a map, in file order, keys once each
+  std::string text;                // of a scalar
+  bool quoted = false;             // a quoted scalar is text, never a number, a bool or null
+  long line = 0;                   // from 1
+  std::string place;               // FILE:LINE:COL, for errors
+  std::vector<YamlValue> items;    // of a list
+  std::vector<YamlEntry> entries;  // of a map, in file order, keys once each
 
   bool is_scalar() const { return kind == Kind::scalar; }
+};
+
+struct YamlEntry {
+  std::string key;
+  YamlValue value;
 };
 
 // Limits that keep a hostile or mistaken file from being read as something else.
