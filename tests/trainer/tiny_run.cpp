@@ -98,7 +98,7 @@ std::string tiny_chats(int first, int count) {
     text += fmt::format(
         R"({{"messages": [{{"role": "user", "content": "How many {} are {}?"}}, {{"role": "assistant", "content": "There are {} {}."}}]}})"
         "\n",
-        things[i % 5], i, i * i, things[i % 5]);
+        things[i % 5], i, int64_t{i} * i, things[i % 5]);
   }
   return text;
 }
