@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Makes bench/RESULTS.md from the JSON files in bench/results/.
 
-Four kinds of file: Google Benchmark's (gorgon_bench --benchmark_out=F), those of bench/compare_pytorch.py and bench/head_forms.py, and timings of whole
-commands ({"command", "device", "timings": [{"what", "seconds", "cpu_seconds"}], "versions"}). What has no file is not measured, and
+Five kinds of file: Google Benchmark's (gorgon_bench --benchmark_out=F), those of bench/compare_pytorch.py, bench/compare_llama_cpp.py and
+bench/head_forms.py, and timings of whole commands ({"command", "device", "timings": [{"what", "seconds", "cpu_seconds"}], "versions"}). What has no file is not measured, and
 the page says so.
 
   python bench/make_results.py
@@ -72,11 +72,21 @@ def forms(data):
     return lines
 
 
+def decoding(data):
+    lines = [f"Device: {data['device']}. Command: `{data['command']}`", "",
+             "| round | gorgon, tokens/s | llama.cpp, tokens/s | ratio |", "|---|---|---|---|"]
+    for index, (pair, ratio) in enumerate(zip(data["rounds"], data["ratios"]), 1):
+        lines.append(f"| {index} | {number(pair['gorgon']['tokens_per_s'])} | {number(pair['llama_cpp']['tokens_per_s'])} | {ratio:.2f} |")
+    version = data["rounds"][0]["llama_cpp"]["version"]
+    return lines + ["", f"Against llama-cpp-python {version}: **{data['ratio']:.2f}** times the tokens per second (median)."]
+
+
 def section(path):
     with open(path, encoding="utf-8") as file:
         data = json.load(file)
     title = data.get("title") or os.path.basename(path)[:-5].replace("_", " ")
-    make = kernels if "benchmarks" in data else comparison if "pairs" in data else forms if "forms" in data else timings
+    make = kernels if "benchmarks" in data else comparison if "pairs" in data else decoding if "rounds" in data else \
+        forms if "forms" in data else timings
     return [f"## {title}", "", *make(data), ""]
 
 
