@@ -25,6 +25,8 @@ struct StepRecord {
   double worked = 0;
   double rank_seconds_max = 0, rank_seconds_median = 0;
   int slowest_rank = -1;
+
+  double rows_per_second() const { return seconds > 0 ? static_cast<double>(rows) / seconds : 0; }
 };
 
 // One evaluation of one data file.

@@ -21,10 +21,6 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kMaxSkippedInARow = 10;
 
-double rows_per_second(const StepRecord& record) {
-  return record.seconds > 0 ? static_cast<double>(record.rows) / record.seconds : 0;
-}
-
 std::unique_ptr<StateSource> source_of(const RunInputs& inputs, const Backbone& backbone) {
   const RunConfig& config = inputs.config;
   const SourceOptions options{config.heads.num_heads,
@@ -74,9 +70,8 @@ TrainingRun::TrainingRun(const RunInputs& inputs, const fs::path& directory, con
   state_.loader = source_->state();
   for (const EvalSet& set : inputs.evals) accept_.emplace_back(set.answers);
   state_.metric = choose_metric();
-  end_ = config_.max_run_time > 0
-             ? std::chrono::steady_clock::now() + std::chrono::seconds(config_.max_run_time)
-             : std::chrono::steady_clock::time_point::max();
+  if (config_.max_run_time > 0)
+    end_ = std::chrono::steady_clock::now() + std::chrono::seconds(config_.max_run_time);
   if (!checkpoint.empty()) resume(checkpoint);
   if (!inputs.ranks.is_first()) return;
   reports_.emplace(directory_, config_.report_to == ReportTo::tensorboard, state_.metrics_bytes,
@@ -204,7 +199,7 @@ void TrainingRun::one_step(Progress& progress) {
   count_skipped(record);
   log_step(record);
   progress.update(state_.step,
-                  fmt::format("loss {:.4f}  {:.0f} rows/s", record.result.loss, rows_per_second(record)));
+                  fmt::format("loss {:.4f}  {:.0f} rows/s", record.result.loss, record.rows_per_second()));
 }
 
 void TrainingRun::count_skipped(const StepRecord& record) {
@@ -230,7 +225,7 @@ void TrainingRun::log_step(const StepRecord& record) {
   console_.info(
       fmt::format("step {}/{}  loss {:.4f}  heads {:.3f}  grad_norm {:.3g}  lr {:.3g}  {:.0f} rows/s",
                   record.step, max_steps_, record.result.loss, fmt::join(means, " "), record.result.grad_norm,
-                  record.result.lr, rows_per_second(record)));
+                  record.result.lr, record.rows_per_second()));
   if (reports_) reports_->step_scalars(record);
 }
 

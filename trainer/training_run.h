@@ -101,8 +101,9 @@ class TrainingRun {
   HeadTrainer trainer_;
   StateRows rows_;  // of the step at work
   TrainingState state_;
-  std::chrono::steady_clock::time_point end_;  // by max_run_time, for several ranks
-  int64_t saved_step_ = 0;                     // of the newest checkpoint that holds all of state_
+  // By max_run_time, for several ranks.
+  std::chrono::steady_clock::time_point end_ = std::chrono::steady_clock::time_point::max();
+  int64_t saved_step_ = 0;  // of the newest checkpoint that holds all of state_
   std::optional<Reports> reports_;
   std::vector<AcceptEvaluator> accept_;            // one for each of inputs_.evals
   std::vector<NamedEvaluation> last_evaluations_;  // of state_.evaluated_step, in this process
