@@ -11,6 +11,7 @@
 
 #include "kernels/error.h"
 #include "tests/kernels/on_device.h"
+#include "tests/kernels/random_matrix.h"
 
 namespace gorgon {
 namespace {
@@ -18,20 +19,6 @@ namespace {
 double value(ConstView m, int64_t i, int64_t j) {
   const int64_t at = i * m.stride() + j;
   return m.type == DType::f32 ? m.as<float>()[at] : static_cast<float>(m.as<bf16>()[at]);
-}
-
-Tensor random_matrix(DType type, int64_t rows, int64_t columns, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0.0f, 1.5f);
-  Tensor matrix(type, {rows, columns});
-  for (int64_t i = 0; i < matrix.elements(); ++i) {
-    if (type == DType::f32) {
-      matrix.as<float>()[i] = normal(random);
-    } else {
-      matrix.as<bf16>()[i] = bf16(normal(random));
-    }
-  }
-  return matrix;
 }
 
 bool sees(const AttentionSequence& s, const AttentionShape& shape, int64_t token, int64_t key) {
@@ -107,13 +94,13 @@ TEST_P(AttentionOf, EqualsPlainLoops) {
       int64_t tokens = 0;
       for (const auto& [past, fresh] : GetParam().sequences) {
         memory.push_back(
-            random_matrix(type, past + fresh, 2 * kv_width + 3, 7 + static_cast<unsigned>(past)));
+            random_matrix(type, past + fresh, 2 * kv_width + 3, 7 + static_cast<unsigned>(past), 1.5f));
         const View both = memory.back().view();
         sequences.push_back(
             {tokens, fresh, both.columns(0, kv_width), both.columns(kv_width + 3, 2 * kv_width + 3), {}});
         tokens += fresh;
       }
-      const Tensor q = random_matrix(type, tokens, shape.heads * shape.head_dim, 3);
+      const Tensor q = random_matrix(type, tokens, shape.heads * shape.head_dim, 3, 1.5f);
       Tensor out(type, q.shape());
       on_device(stream, attention, q.view(), sequences, shape, out.view());
       expect_equal(q.view(), sequences, shape, out.view(), tolerance);
@@ -140,9 +127,9 @@ class AttentionBits : public testing::Test {
   static constexpr int64_t kTokens = 400, kDim = 40;
   const AttentionShape shape_{6, 2, kDim, 290};
   const Stream stream_{test_device(), 2};
-  const Tensor q_ = random_matrix(DType::f32, kTokens, 6 * kDim, 1);
-  const Tensor k_ = random_matrix(DType::f32, kTokens, 2 * kDim, 2);
-  const Tensor v_ = random_matrix(DType::f32, kTokens, 2 * kDim, 3);
+  const Tensor q_ = random_matrix(DType::f32, kTokens, 6 * kDim, 1, 1.5f);
+  const Tensor k_ = random_matrix(DType::f32, kTokens, 2 * kDim, 2, 1.5f);
+  const Tensor v_ = random_matrix(DType::f32, kTokens, 2 * kDim, 3, 1.5f);
 
   // Tokens [begin, end) against the keys of [0, end).
   Tensor attend(int64_t begin, int64_t end) const {
@@ -208,7 +195,7 @@ TEST_F(AttentionBits, OfATreeNodeAreThoseOfItsPathAlone) {
 }
 
 TEST(Attention, RefusesATreeNodeThatDoesNotSeeItself) {
-  const Tensor q = random_matrix(DType::f32, 2, 8, 1), kv = random_matrix(DType::f32, 2, 8, 2);
+  const Tensor q = random_matrix(DType::f32, 2, 8, 1, 1.5f), kv = random_matrix(DType::f32, 2, 8, 2, 1.5f);
   Tensor out(DType::f32, {2, 8});
   const std::vector<uint64_t> tree = {1, 1};
   const AttentionSequence sequence{0, 2, kv.view(), kv.view(), tree};

@@ -1,7 +1,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <random>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -9,26 +8,12 @@
 #include "kernels/error.h"
 #include "kernels/vocabulary_cross_entropy.h"
 #include "tests/kernels/on_device.h"
+#include "tests/kernels/random_matrix.h"
 
 namespace gorgon {
 namespace {
 
 constexpr int64_t kHidden = 24;
-
-Tensor random_matrix(DType type, int64_t rows, int64_t columns, unsigned seed, float scale) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0.0f, scale);
-  Tensor matrix(type, {rows, columns});
-  for (int64_t i = 0; i < rows * columns; ++i) {
-    const float x = normal(random);
-    if (type == DType::f32) {
-      matrix.as<float>()[i] = x;
-    } else {
-      matrix.as<bf16>()[i] = bf16(x);
-    }
-  }
-  return matrix;
-}
 
 double at(ConstView m, int64_t i, int64_t j) {
   const int64_t k = i * m.stride() + j;

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -20,25 +19,12 @@
 #include "kernels/rotary_embedding.h"
 #include "kernels/swiglu.h"
 #include "kernels/vocabulary_cross_entropy.h"
+#include "tests/kernels/random_matrix.h"
 
 namespace gorgon {
 namespace {
 
 constexpr int64_t kRows = 37, kWidth = 200;  // neither is whole vectors
-
-Tensor random_matrix(DType type, int64_t rows, int64_t columns, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  Tensor matrix(type, {rows, columns});
-  for (int64_t i = 0; i < matrix.elements(); ++i) {
-    if (type == DType::f32) {
-      matrix.as<float>()[i] = normal(random);
-    } else {
-      matrix.as<bf16>()[i] = bf16(normal(random));
-    }
-  }
-  return matrix;
-}
 
 std::vector<float> values(const Tensor& tensor) {
   std::vector<float> all(static_cast<size_t>(tensor.elements()));

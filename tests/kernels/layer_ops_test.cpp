@@ -1,7 +1,6 @@
 // The frozen layers' small ops against plain loops in f64.
 #include <cmath>
 #include <functional>
-#include <random>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -12,6 +11,7 @@
 #include "kernels/rotary_embedding.h"
 #include "kernels/swiglu.h"
 #include "tests/kernels/on_device.h"
+#include "tests/kernels/random_matrix.h"
 
 namespace gorgon {
 namespace {
@@ -28,20 +28,6 @@ double value(ConstView m, int64_t i, int64_t j) {
   return m.type == DType::f32 ? m.as<float>()[at] : static_cast<float>(m.as<bf16>()[at]);
 }
 
-Tensor random_matrix(DType type, int64_t rows, int64_t columns, float scale, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0.0f, scale);
-  Tensor matrix(type, {rows, columns});
-  for (int64_t i = 0; i < matrix.elements(); ++i) {
-    if (type == DType::f32) {
-      matrix.as<float>()[i] = normal(random);
-    } else {
-      matrix.as<bf16>()[i] = bf16(normal(random));
-    }
-  }
-  return matrix;
-}
-
 void expect_near(ConstView m, double tolerance, const std::function<double(int64_t, int64_t)>& wanted) {
   for (int64_t i = 0; i < m.rows(); ++i) {
     for (int64_t j = 0; j < m.columns(); ++j) {
@@ -55,8 +41,8 @@ TEST(RmsNorm, EqualsItsFormula) {
   const Stream stream(test_device(), 2);
   for (const Row& row : kRows) {
     for (const int64_t n : {1, 15, 64, 577}) {
-      const Tensor x = random_matrix(DType::f32, 35, n, 3.0f, 1),
-                   w = random_matrix(DType::f32, 1, n, 1.0f, 2);
+      const Tensor x = random_matrix(DType::f32, 35, n, 1, 3.0f),
+                   w = random_matrix(DType::f32, 1, n, 2, 1.0f);
       Tensor y(row.type, {35, n});
       on_device(stream, rms_norm, x.view(), w.view(), 1e-5f, y.view());
       expect_near(y.view(), row.tolerance, [&](int64_t i, int64_t j) {
@@ -72,7 +58,7 @@ TEST(RmsNorm, EqualsItsFormula) {
 TEST(Swiglu, EqualsItsFormulaAndNeverOverflows) {
   const Stream stream(test_device(), 2);
   for (const Row& row : kRows) {
-    Tensor gate_up = random_matrix(row.type, 19, 2 * 77, 4.0f, 1);
+    Tensor gate_up = random_matrix(row.type, 19, 2 * 77, 1, 4.0f);
     for (int64_t j = 0; j < 4; ++j) {  // far out on both sides
       const float far[] = {-3e4f, -100.0f, 100.0f, 3e4f};
       if (row.type == DType::f32) {
@@ -100,7 +86,7 @@ TEST(RotaryEmbedding, TurnsPairsByTheirAngle) {
   for (int64_t i = 0; i < kTokens; ++i) places[static_cast<size_t>(i)] = static_cast<int32_t>(i * i % 500);
   const Tensor positions = Tensor::of(places, {kTokens});
   for (const Row& row : kRows) {
-    Tensor wide = random_matrix(row.type, kTokens, kDim * kHeads + 10, 1.0f, 1);
+    Tensor wide = random_matrix(row.type, kTokens, kDim * kHeads + 10, 1, 1.0f);
     const Tensor before = wide.to({});
     on_device(stream, rotary_embedding, wide.view().columns(0, kDim * kHeads), kDim, positions.view(), table);
     // f32 angles up to 500 radians carry errors of 3e-5.
@@ -133,7 +119,7 @@ TEST(RotaryEmbedding, RefusesAPositionOutsideTheTable) {
 TEST(Embedding, CopiesRowsAndRefusesForeignTokens) {
   const Stream stream(test_device(), 2);
   for (const DType type : {DType::f32, DType::bf16}) {
-    const WeightMatrix table{type, 9, 20, std::make_shared<Tensor>(random_matrix(type, 9, 20, 1.0f, 1))};
+    const WeightMatrix table{type, 9, 20, std::make_shared<Tensor>(random_matrix(type, 9, 20, 1, 1.0f))};
     const Tensor tokens = Tensor::of(std::vector<int32_t>{8, 0, 3, 3}, {4});
     Tensor x(DType::f32, {4, 20});
     on_device(stream, embedding, tokens.view(), table, x.view());
