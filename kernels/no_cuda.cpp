@@ -4,9 +4,9 @@
 #include "kernels/dequantise.h"
 #include "kernels/device.h"
 #include "kernels/embedding.h"
-#include "kernels/error.h"
 #include "kernels/gemm.h"
 #include "kernels/loss_sums.h"
+#include "kernels/not_built.h"
 #include "kernels/resblock.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rotary_embedding.h"
@@ -15,13 +15,6 @@
 #include "kernels/vocabulary_cross_entropy.h"
 
 namespace gorgon::cuda {
-
-namespace {
-[[noreturn]] void not_built() {
-  fail(ExitCode::resource, {"", "device", "a build with CUDA", "a build without it",
-                            "build with GORGON_CUDA=ON, or set device: cpu"});
-}
-}  // namespace
 
 bool is_built() {
   return false;

@@ -1,17 +1,10 @@
 // Linked in place of the CUDA kernels of this folder where they are not built.
-#include "kernels/error.h"
+#include "kernels/not_built.h"
 #include "optim/adamw.h"
 #include "optim/gradient_clipping.h"
 #include "optim/step_scalars.h"
 
 namespace gorgon::cuda {
-
-namespace {
-[[noreturn]] void not_built() {
-  fail(ExitCode::resource, {"", "device", "a build with CUDA", "a build without it",
-                            "build with GORGON_CUDA=ON, or set device: cpu"});
-}
-}  // namespace
 
 void adamw_step(const ParamGroup&, const AdamWState&, const AdamWOptions&, const StepScalars*,
                 const Stream&) {

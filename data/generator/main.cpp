@@ -59,7 +59,7 @@ void write_chats(Stream chats, const Options& options) {
 void generate(const Options& options) {
   const Split split = options.split == "eval" ? Split::eval : Split::train;
   if (options.task == "sql") {
-    write_chats(ChatStream(options.seed, split), options);
+    write_chats(SqlChatStream(options.seed, split), options);
   } else {
     write_chats(RecordChatStream(options.seed, split), options);
   }

@@ -6,9 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "data/file.h"
 #include "data/generator/scene.h"
-#include "data/splits.h"
 
 namespace gorgon::generator {
 
@@ -42,10 +40,6 @@ Record make_record(const std::vector<Column>& columns, Dice& dice) {
   return record;
 }
 
-std::string prompt_of(const RecordChat& chat) {
-  return chat.example + "\n" + chat.example_answer + "\n" + chat.question;
-}
-
 }  // namespace
 
 RecordChat make_record_chat(uint64_t seed, uint64_t number) {
@@ -58,8 +52,8 @@ RecordChat make_record_chat(uint64_t seed, uint64_t number) {
   return {ask + example.lines, std::move(example.json), ask + record.lines, std::move(record.json)};
 }
 
-Split split_of(const RecordChat& chat) {
-  return gorgon::split_of(prompt_of(chat)) == gorgon::Split::training ? Split::train : Split::eval;
+std::string prompt_of(const RecordChat& chat) {
+  return chat.example + "\n" + chat.example_answer + "\n" + chat.question;
 }
 
 std::string to_json_line(const RecordChat& chat) {
@@ -69,13 +63,6 @@ std::string to_json_line(const RecordChat& chat) {
                          Json{{"role", "user"}, {"content", chat.question}},
                          Json{{"role", "assistant"}, {"content", chat.answer}}};
   return Json{{"messages", messages}}.dump() + "\n";
-}
-
-RecordChat RecordChatStream::next() {
-  for (;;) {
-    RecordChat chat = make_record_chat(seed_, number_++);
-    if (split_of(chat) == split_ && seen_.insert(sha256_of(prompt_of(chat))).second) return chat;
-  }
 }
 
 }  // namespace gorgon::generator

@@ -7,9 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "data/file.h"
 #include "data/generator/scene.h"
-#include "data/splits.h"
 
 namespace gorgon::generator {
 
@@ -206,13 +204,9 @@ Query join(Scene& scene, Dice& dice) {
               sql_name(scene.theme().parent) + "_id = T2.id WHERE " + w.sql};
 }
 
-std::string prompt_of(const SqlChat& chat) {
-  return chat.system + "\n" + chat.question;
-}
-
 }  // namespace
 
-SqlChat make_chat(uint64_t seed, uint64_t number) {
+SqlChat make_sql_chat(uint64_t seed, uint64_t number) {
   using Maker = Query (*)(Scene&, Dice&);
   // Percent of the rows.
   constexpr std::array<std::pair<int, Maker>, 8> kMakers = {{{38, select_columns},
@@ -232,8 +226,8 @@ SqlChat make_chat(uint64_t seed, uint64_t number) {
   return {std::string(kInstruction) + scene.schema(), std::move(query.question), std::move(query.sql)};
 }
 
-Split split_of(const SqlChat& chat) {
-  return gorgon::split_of(prompt_of(chat)) == gorgon::Split::training ? Split::train : Split::eval;
+std::string prompt_of(const SqlChat& chat) {
+  return chat.system + "\n" + chat.question;
 }
 
 std::string to_json_line(const SqlChat& chat) {
@@ -242,13 +236,6 @@ std::string to_json_line(const SqlChat& chat) {
                          Json{{"role", "user"}, {"content", chat.question}},
                          Json{{"role", "assistant"}, {"content", chat.query}}};
   return Json{{"messages", messages}}.dump() + "\n";
-}
-
-SqlChat ChatStream::next() {
-  for (;;) {
-    SqlChat chat = make_chat(seed_, number_++);
-    if (split_of(chat) == split_ && seen_.insert(sha256_of(prompt_of(chat))).second) return chat;
-  }
 }
 
 }  // namespace gorgon::generator

@@ -33,7 +33,7 @@ constexpr const char* kMixed =
     R"({"messages": [{"role": "system", "content": "s"}]})";
 
 std::string generated(int rows) {
-  generator::ChatStream stream(1, generator::Split::train);
+  generator::SqlChatStream stream(1, generator::Split::train);
   std::string text;
   for (int i = 0; i < rows; ++i) text += to_json_line(stream.next());
   return text;

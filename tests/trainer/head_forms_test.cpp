@@ -11,10 +11,10 @@
 #include <nlohmann/json.hpp>
 
 #include "data/safetensors.h"
-#include "kernels/convert.h"
 #include "model/draft_heads.h"
 #include "tests/data/expect_error.h"
 #include "tests/data/temporary_directory.h"
+#include "tests/trainer/weights_of_run.h"
 #include "trainer/head_trainer.h"
 #include "trainer/heads_file.h"
 #include "trainer/reports.h"
@@ -105,30 +105,6 @@ HeadTrainerOptions options_of(const Golden& golden, const Form& form) {
   options.max_steps = golden.steps();
   if (form.pruned) options.vocab_ids = golden.values<int32_t>("vocab_ids");
   return options;
-}
-
-std::vector<float> values_of(View view) {
-  Tensor wide(DType::f32, {view.elements()});
-  convert(view, wide.view(), Stream({}, 1));
-  return {wide.as<float>(), wide.as<float>() + wide.elements()};
-}
-
-std::vector<float> all_weights(HeadTrainer& trainer) {
-  std::vector<float> values;
-  for (const NamedParameter& p : parameters(trainer.heads())) {
-    const std::vector<float> part = values_of(p.view);
-    values.insert(values.end(), part.begin(), part.end());
-  }
-  return values;
-}
-
-double distance(const std::vector<float>& a, const std::vector<float>& b, const std::vector<float>& start) {
-  double error = 0, moved = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    error += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
-    moved += std::pow(static_cast<double>(a[i]) - static_cast<double>(start[i]), 2);
-  }
-  return std::sqrt(error / moved);
 }
 
 class HeadForms : public testing::TestWithParam<Form> {

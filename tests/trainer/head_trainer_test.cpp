@@ -12,6 +12,7 @@
 #include "kernels/convert.h"
 #include "kernels/error.h"
 #include "kernels/gemm.h"
+#include "tests/trainer/weights_of_run.h"
 
 namespace gorgon {
 namespace {
@@ -61,26 +62,6 @@ StateRows table(int64_t rows, unsigned seed, int masked, DType type, int heads =
   t.targets = Tensor::of(targets, {rows, heads});
   t.id = Tensor::of(id, {rows});
   return t;
-}
-
-std::vector<float> all_weights(HeadTrainer& trainer) {
-  std::vector<float> values;
-  for (const NamedParameter& p : parameters(trainer.heads())) {
-    Tensor wide(DType::f32, {p.view.elements()});
-    convert(p.view, wide.view(), Stream({}, 1));
-    values.insert(values.end(), wide.as<float>(), wide.as<float>() + wide.elements());
-  }
-  return values;
-}
-
-// Distance of two runs relative to how far the first moved from its start.
-double distance(const std::vector<float>& a, const std::vector<float>& b, const std::vector<float>& start) {
-  double error = 0, moved = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    error += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
-    moved += std::pow(static_cast<double>(a[i]) - static_cast<double>(start[i]), 2);
-  }
-  return std::sqrt(error / moved);
 }
 
 TEST(HeadTrainer, CountsLossesAndHitsOfTheStart) {
