@@ -14,18 +14,10 @@ HWY_BEFORE_NAMESPACE();
 namespace gorgon::cpu::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
-using simd::HWY_NAMESPACE::exp_nonpositive;
 using simd::HWY_NAMESPACE::load;
 using simd::HWY_NAMESPACE::over;
+using simd::HWY_NAMESPACE::sigmoid;
 using simd::HWY_NAMESPACE::store;
-
-// 1 / (1 + e^-u), from e^-|u| so that nothing overflows.
-template <class D>
-hn::Vec<D> sigmoid(D d, hn::Vec<D> u) {
-  const auto one = hn::Set(d, 1.0f);
-  const auto e = exp_nonpositive(d, hn::Neg(hn::Abs(u)));
-  return hn::Div(hn::IfThenElse(hn::Lt(u, hn::Zero(d)), e, one), hn::Add(one, e));
-}
 
 template <typename T>
 void forward_row(float* u, const T* bias, const T* x, T* y, int64_t n) {

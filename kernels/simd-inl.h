@@ -79,6 +79,14 @@ HWY_INLINE hn::Vec<D> exp_nonpositive(D d, hn::Vec<D> x) {
   return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -87.3f)), hn::Mul(p, power));
 }
 
+// 1 / (1 + e^-u), from e^-|u| so that nothing overflows.
+template <class D>
+HWY_INLINE hn::Vec<D> sigmoid(D d, hn::Vec<D> u) {
+  const auto one = hn::Set(d, 1.0f);
+  const auto e = exp_nonpositive(d, hn::Neg(hn::Abs(u)));
+  return hn::Div(hn::IfThenElse(hn::Lt(u, hn::Zero(d)), e, one), hn::Add(one, e));
+}
+
 // Calls f(d, i) for vectors that cover [0, n): full ones, then single elements.
 template <class F>
 HWY_INLINE void over(int64_t n, const F& f) {

@@ -12,21 +12,16 @@ HWY_BEFORE_NAMESPACE();
 namespace gorgon::cpu::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
-using simd::HWY_NAMESPACE::exp_nonpositive;
 using simd::HWY_NAMESPACE::load;
 using simd::HWY_NAMESPACE::over;
+using simd::HWY_NAMESPACE::sigmoid;
 using simd::HWY_NAMESPACE::store;
 
 template <typename T>
 void gated(const T* gate, const T* up, int64_t n, T* y) {
   over(n, [&](auto d, int64_t i) HWY_ATTR {
     const auto z = load(d, gate + i);
-    const auto one = hn::Set(d, 1.0f);
-    // sigmoid from e^-|z|, so that nothing overflows.
-    const auto power = exp_nonpositive(d, hn::Neg(hn::Abs(z)));
-    const auto above = hn::IfThenElse(hn::Lt(z, hn::Zero(d)), power, one);
-    const auto silu = hn::Mul(z, hn::Div(above, hn::Add(one, power)));
-    store(d, hn::Mul(silu, load(d, up + i)), y + i);
+    store(d, hn::Mul(hn::Mul(z, sigmoid(d, z)), load(d, up + i)), y + i);
   });
 }
 
