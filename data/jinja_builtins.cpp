@@ -219,7 +219,7 @@ const std::map<std::string, Method>& methods() {
       {"get",
        [](const Value& v, const Arguments& a) {
          if (!v.dict()) throw ValueError("get of " + v.kind());
-         const Value found = v.member(text_of(a.get(0, "key"), "get"));
+         Value found = v.member(text_of(a.get(0, "key"), "get"));
          const Value otherwise = a.get(1, "default");
          if (!found.undefined()) return found;
          return otherwise.undefined() ? Value(Value::None{}) : otherwise;

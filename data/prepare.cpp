@@ -218,7 +218,7 @@ std::string read_if_same(const fs::path& path, const std::map<std::string, std::
   if (!fs::exists(path)) return "there is none yet";
   try {
     out.dataset = read_dataset(path);
-    const std::string difference = dataset_difference(out.dataset.attributes, wanted);
+    std::string difference = dataset_difference(out.dataset.attributes, wanted);
     if (!difference.empty()) return difference;
     out.report = load(out.dataset.attributes[kReportKey], path.string());
   } catch (const Error& error) {

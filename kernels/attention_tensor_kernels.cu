@@ -151,6 +151,43 @@ __device__ BlockSight sight_of_block(const AttentionBatch& batch, const Sequence
           window == 0 || deepest <= window ? 0 : deepest - window, s.past};
 }
 
+// Scores of the tile of keys that begins at `key`: -inf where a token does not see.
+template <int N>
+__device__ void hide_unseen(float (&scores)[N][4], const SequenceOnDevice& s, const Sight (&sight)[2],
+                            int64_t key, int64_t window) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+#pragma unroll
+  for (int block = 0; block < N; ++block) {
+#pragma unroll
+    for (int r = 0; r < 4; ++r) {
+      const int64_t at = key + block * 8 + lane % 4 * 2 + r % 2;
+      if (!sees(sight[r / 2], s, at, window)) scores[block][r] = __uint_as_float(0xff800000u);
+    }
+  }
+}
+
+// out: the first column of this head in the sequence's row 0. Divides by the sums of the weights.
+template <int D>
+__device__ void store_rows(const Rows<D>& rows, const SequenceOnDevice& s, int64_t warp_token, bf16* out,
+                           int64_t out_stride) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  for (int half = 0; half < 2; ++half) {
+    float sum = rows.sum[half];
+    sum += __shfl_xor_sync(kFullMask, sum, 1);
+    sum += __shfl_xor_sync(kFullMask, sum, 2);
+    const int64_t token = warp_token + lane / 4 + half * 8;
+    if (token >= s.tokens) continue;
+    const float inverse = 1.0f / sum;
+    bf16* row = out + token * out_stride + lane % 4 * 2;
+#pragma unroll
+    for (int block = 0; block < D / 8; ++block) {
+      const uint32_t pair =
+          pack_pair(rows.output[block][2 * half] * inverse, rows.output[block][2 * half + 1] * inverse);
+      *reinterpret_cast<uint32_t*>(row + block * 8) = pair;
+    }
+  }
+}
+
 // A block: 64 tokens of one head, 16 a warp.
 template <int D>
 __global__ void __launch_bounds__(kThreads)
@@ -202,34 +239,13 @@ __global__ void __launch_bounds__(kThreads)
     float scores[kKeys / 8][4];
     multiply_keys<D>(queries, key_tiles + buffer * Tile<D>::kElements, scores);
     if (key < seen.common_begin || key + kKeys > seen.common_end) {
-#pragma unroll
-      for (int block = 0; block < kKeys / 8; ++block) {
-#pragma unroll
-        for (int r = 0; r < 4; ++r) {
-          const int64_t at = key + block * 8 + lane % 4 * 2 + r % 2;
-          if (!sees(sight[r / 2], s, at, heads.window)) scores[block][r] = __uint_as_float(0xff800000u);
-        }
-      }
+      hide_unseen(scores, s, sight, key, heads.window);
     }
     weigh<D>(scores, heads.scale * 1.4426950408889634f, rows);
     multiply_values<D>(scores, value_tiles + buffer * Tile<D>::kElements, rows);
     __syncthreads();  // before the next turn fetches into this buffer
   }
-  for (int half = 0; half < 2; ++half) {
-    float sum = rows.sum[half];
-    sum += __shfl_xor_sync(kFullMask, sum, 1);
-    sum += __shfl_xor_sync(kFullMask, sum, 2);
-    const int64_t token = warp_token + lane / 4 + half * 8;
-    if (token >= s.tokens) continue;
-    const float inverse = 1.0f / sum;
-    bf16* row = out + (s.begin + token) * out_stride + head * D + lane % 4 * 2;
-#pragma unroll
-    for (int block = 0; block < D / 8; ++block) {
-      const uint32_t pair =
-          pack_pair(rows.output[block][2 * half] * inverse, rows.output[block][2 * half + 1] * inverse);
-      *reinterpret_cast<uint32_t*>(row + block * 8) = pair;
-    }
-  }
+  store_rows<D>(rows, s, warp_token, out + s.begin * out_stride + head * D, out_stride);
 }
 
 template <int D>

@@ -138,9 +138,9 @@ void decode_q6_k(const std::byte* block, float* y) {
     const int quarter = part % 4;  // 0, 1: lower nibbles of two runs of 32 bytes; 2, 3: their upper nibbles
     const uint8_t* low = bytes_at(block) + 64 * half + 32 * (quarter % 2);
     const uint8_t* high = bytes_at(block + 128) + 32 * half;
-    for (int j = 0; j < 32; j += 16) {
-      const float scale = d * static_cast<float>(scales[2 * part + j / 16]);
-      for (int i = j; i < j + 16; ++i) {
+    for (int run = 0; run < 2; ++run) {
+      const float scale = d * static_cast<float>(scales[2 * part + run]);
+      for (int i = 16 * run; i < 16 * run + 16; ++i) {
         const int q = ((low[i] >> (quarter / 2 * 4)) & 15) | (((high[i] >> (2 * quarter)) & 3) << 4);
         y[32 * part + i] = scale * static_cast<float>(q - 32);
       }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the build needs and is missing, from the distribution's own packages (Debian 12, Ubuntu 22.04 and 24.04).
-# usage: scripts/install.sh [test]      test: also what the tests and the format check need
+# usage: scripts/install.sh [test]      test: also what the tests, the lint and the format check need
 # Does nothing, and asks for nothing, when all is there.
 set -euo pipefail
 
@@ -28,6 +28,7 @@ packages=(
 )
 if [ "${1:-}" = test ]; then
   packages+=("libgtest-dev: the tests" "libgmock-dev: the tests")
+  packages+=("clang-tidy-16|clang-tidy: the lint of .ci/run, of version 16")
   packages+=("clang-format-14: the format check of .ci/run" "git: lists the files it checks")
   packages+=("libopenmpi-dev: ranks started by mpirun (the build takes it where it is)" "openmpi-bin: starts them")
 fi
