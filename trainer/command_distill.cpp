@@ -4,6 +4,7 @@
 #include "kernels/error.h"
 #include "trainer/commands.h"
 #include "trainer/distill.h"
+#include "trainer/rank_agreement.h"
 #include "trainer/run_config.h"
 #include "trainer/run_stream.h"
 
@@ -25,35 +26,71 @@ std::string identity(const DistillArguments& arguments, const RunConfig& config,
   return json.dump(2) + "\n";
 }
 
+// Read by rank 0: the others get what they need from it.
+PromptSet read_all_prompts(const RunConfig& config, const TextModel& text, const ModelConfig& model,
+                           RankGroup& ranks, Console& console) {
+  PromptSet set;
+  ranks.set_patience(kPatience);
+  if (ranks.is_first()) {
+    set = read_prompts(config.train_dataset_path, text, model.vocab_size, model.max_position_embeddings - 1,
+                       config.columns);
+    require_prompts(set, config.train_dataset_path.front());
+    if (!set.left_out.empty()) console.warn(describe_left_out(set));
+  }
+  ranks.host().barrier("the prompts");
+  ranks.set_deadline(static_cast<double>(config.ddp_timeout));
+  return set;
+}
+
+DecoderOptions decoder_options(const DistillArguments& arguments, const TextModel& text) {
+  DecoderOptions options;
+  options.max_new_tokens = arguments.max_new_tokens;
+  options.stop_tokens = stop_tokens(text);
+  options.temperature = arguments.temperature;
+  options.top_p = arguments.top_p;
+  options.seed = arguments.seed;
+  return options;
+}
+
+void check_same_arguments(const DistillArguments& arguments, RankGroup& ranks) {
+  check_same(ranks,
+             {{"--max-new-tokens", std::to_string(arguments.max_new_tokens)},
+              {"--temperature", fmt::format("{}", arguments.temperature)},
+              {"--top-p", fmt::format("{}", arguments.top_p)},
+              {"--seed", std::to_string(arguments.seed)}},
+             ExitCode::config, "start all ranks with the same arguments");
+}
+
 }  // namespace
 
-int distill_command(const DistillArguments& arguments, Console& console, const StopSignal& stop) {
+int distill_command(const DistillArguments& arguments, Console& console, const StopSignal& stop,
+                    RankGroup& ranks) {
   const LoadedConfig loaded = load_config(arguments.config, arguments.overrides);
   const RunConfig& config = loaded.config;
   check_model_path(config.model_path);
-  const Stream stream = make_stream(config, &stop);
+  ranks.set_step(-1);
+  ranks.set_deadline(static_cast<double>(config.ddp_timeout));
+  check_same_config(ranks, config);
+  check_same_arguments(arguments, ranks);
+  if (ranks.is_several()) console.place_rank_log(arguments.output.string() + ".logs", ranks.rank());
+  const Stream stream = make_stream(config, &stop, ranks);
   const ModelWeights weights = load_model(config.model_path, config.compute(), stream,
                                           WeightStorage::as_stored, config.quantisation());
+  check_same_model(ranks, weights.fingerprint);
   const TextModel text(config.model_path);
-  const PromptSet set = read_prompts(config.train_dataset_path, text, weights.config.vocab_size,
-                                     weights.config.max_position_embeddings - 1, config.columns);
-  require_prompts(set, config.train_dataset_path.front());
-  if (!set.left_out.empty()) console.warn(describe_left_out(set));
-
+  const PromptSet set = read_all_prompts(config, text, weights.config, ranks, console);
   DistillOptions options;
-  options.decoder.max_new_tokens = arguments.max_new_tokens;
-  options.decoder.stop_tokens = stop_tokens(text);
-  options.decoder.temperature = arguments.temperature;
-  options.decoder.top_p = arguments.top_p;
-  options.decoder.seed = arguments.seed;
+  options.decoder = decoder_options(arguments, text);
   options.identity = identity(arguments, config, weights, set);
   const Backbone backbone(weights, config.compute());
+  RankShare share(ranks, [&stop] { return stop.requested(); });
   DistillOutcome outcome;
   {
     Progress progress(console, "distill", std::ssize(set.prompts));
-    outcome = distill(backbone, set.prompts, text.tokenizer, options, arguments.output, stream,
+    outcome = distill(backbone, set.prompts, text.tokenizer, options, arguments.output, stream, share,
                       [&](int64_t done) { progress.update(done, ""); });
   }
+  if (!ranks.is_first()) return 0;
   fmt::print("{} {} ({} rows)\n",
              outcome == DistillOutcome::complete ? "wrote" : "already complete:", arguments.output.string(),
              set.prompts.size());

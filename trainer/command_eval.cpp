@@ -11,7 +11,9 @@
 #include "trainer/decode_inputs.h"
 #include "trainer/eval_report.h"
 #include "trainer/label_evaluation.h"
+#include "trainer/rank_agreement.h"
 #include "trainer/report_page.h"
+#include "trainer/run_directory.h"
 
 namespace gorgon {
 namespace {
@@ -26,15 +28,58 @@ std::vector<double> loss_weights(const LossOptions& loss, int heads) {
   return weights;
 }
 
-// Against the data's labels, which may be another model's words.
-std::vector<HeadSums> label_sums(const DecodeInputs& inputs, const EvalArguments& arguments,
+// Against the data's labels, which may be another model's words. Rank 0 reads the data.
+std::vector<HeadSums> label_sums(const DecodeInputs& inputs, const EvalArguments& arguments, RankShare& share,
                                  Console& console) {
   const RunConfig& config = inputs.found.config;
-  const PreparedDataset prepared = prepare_rows(
-      prepare_options(config, arguments.data, split_of_data(config, arguments.data, Split::test)),
-      inputs.text, inputs.stream, console);
-  check_token_range(prepared.dataset, inputs.weights.config.vocab_size, arguments.data.front());
-  return evaluate_labels(inputs, prepared.dataset, arguments.limit, console);
+  Dataset dataset;
+  share.ranks().set_patience(kPatience);
+  if (share.ranks().is_first()) {
+    PreparedDataset prepared = prepare_rows(
+        prepare_options(config, arguments.data, split_of_data(config, arguments.data, Split::test)),
+        inputs.text, inputs.stream, console);
+    check_token_range(prepared.dataset, inputs.weights.config.vocab_size, arguments.data.front());
+    dataset = std::move(prepared.dataset);
+  }
+  broadcast_dataset(share.ranks(), dataset);
+  share.ranks().set_deadline(static_cast<double>(config.ddp_timeout));
+  return evaluate_labels(inputs, dataset, arguments.limit, share, console);
+}
+
+// Rank 0 reads them; the others need their tokens alone.
+PromptSet prompts_of(const DecodeInputs& inputs, const EvalArguments& arguments, RankGroup& ranks,
+                     Console& console) {
+  PromptSet set;
+  std::vector<std::vector<int32_t>> tokens;
+  if (ranks.is_first()) {
+    set = read_split(inputs, arguments.data, Split::test, arguments.limit, console);
+    for (const Prompt& prompt : set.prompts) tokens.push_back(prompt.tokens);
+  }
+  broadcast_tokens(ranks, tokens);
+  set.prompts.resize(tokens.size());
+  for (size_t p = 0; p < tokens.size(); ++p) set.prompts[p].tokens = std::move(tokens[p]);
+  return set;
+}
+
+// What every rank was told and found for itself.
+void check_agreement(const DecodeInputs& inputs, const EvalArguments& arguments, const DraftTree& tree,
+                     RankGroup& ranks) {
+  if (!ranks.is_several()) return;
+  check_same(ranks,
+             {{"version", GORGON_VERSION},
+              {"--dtype", std::string(name(inputs.compute))},
+              {"--heads-dtype", inputs.head_storage == HeadStorage::q8_0 ? "q8_0" : "full"},
+              {"--draft", arguments.draft},
+              {"--limit", std::to_string(arguments.limit)},
+              {"--max-new-tokens", std::to_string(arguments.max_new_tokens)},
+              {"--temperature", fmt::format("{}", arguments.temperature)},
+              {"--seed", std::to_string(arguments.seed)},
+              {"--tree", "SHA-256 " + tree_sha256(tree)},
+              {"per_device_eval_batch_size", std::to_string(inputs.found.config.per_device_eval_batch_size)}},
+             ExitCode::config, "start all ranks with the same program and the same arguments");
+  check_same(ranks, {{"heads", "SHA-256 " + sha256_of_file(inputs.found.file, ExitCode::checkpoint)}},
+             ExitCode::checkpoint, "give all machines the same heads");
+  check_same_model(ranks, inputs.weights.fingerprint);
 }
 
 DecodeEvaluationOptions decode_options(const DecodeInputs& inputs, const EvalArguments& arguments) {
@@ -51,14 +96,14 @@ DecodeEvaluationOptions decode_options(const DecodeInputs& inputs, const EvalArg
 }
 
 DecodeEvaluation decode(const DecodeInputs& inputs, const PromptSet& set,
-                        const DecodeEvaluationOptions& options, Console& console) {
+                        const DecodeEvaluationOptions& options, RankShare& share, Console& console) {
   std::unique_ptr<Progress> progress;
   const auto stage = [&](const std::string& label) -> CountProgress {
     progress.reset();
     progress = std::make_unique<Progress>(console, label, std::ssize(set.prompts));
     return [&progress](int64_t done) { progress->update(done, ""); };
   };
-  return evaluate_decoding(inputs.backbone, inputs.heads, set.prompts, options, inputs.stream, stage);
+  return evaluate_decoding(inputs.backbone, inputs.heads, set.prompts, options, inputs.stream, share, stage);
 }
 
 void add_origin(OrderedJson& json, const DecodeInputs& inputs, const EvalArguments& arguments,
@@ -92,34 +137,55 @@ void require_lossless(const DecodeEvaluation& evaluation, DType compute, double 
        {"eval", "tau", "the simulated walk", "other steps", "this is a defect of gorgon, please report it"});
 }
 
-}  // namespace
+// In the run where there is one; nothing is added to a checkpoint or an export.
+void place_log(const DecodeInputs& inputs, const EvalArguments& arguments, const RankGroup& ranks,
+               Console& console) {
+  if (!ranks.is_several()) return;
+  if (inputs.found.is_finished_run(arguments.run)) {
+    console.place_rank_log(arguments.run / kLogs, ranks.rank());
+  } else if (!arguments.output.empty()) {
+    console.place_rank_log(arguments.output.string() + ".logs", ranks.rank());
+  }
+}
 
-int eval_command(const EvalArguments& arguments, Console& console, const StopSignal& stop) {
-  const DecodeInputs inputs(arguments.run, arguments.model, arguments.dtype, arguments.heads_dtype, console,
-                            &stop);
-  const int heads = inputs.heads.count();
-  const std::vector<HeadSums> labels = label_sums(inputs, arguments, console);
-  const std::vector<double> weights = loss_weights(inputs.found.config.loss, heads);
+// Tables on stdout; JSON where it is wanted.
+void report(const EvalArguments& arguments, const DecodeInputs& inputs, const std::vector<HeadSums>& labels,
+            const PromptSet& set, const DraftTree& tree, const DecodeEvaluation& evaluation) {
+  const std::vector<double> weights = loss_weights(inputs.found.config.loss, inputs.heads.count());
   fmt::print("against the labels of {}\n{}", fmt::join(arguments.data, " "), heads_table(labels, {}));
-
   OrderedJson json = heads_json(labels, {}, weights);
-  const PromptSet set = read_split(inputs, arguments.data, Split::test, arguments.limit, console);
-  const DecodeEvaluationOptions options = decode_options(inputs, arguments);
-  DecodeEvaluation evaluation;
-  if (set.prompts.empty()) {
-    console.warn("no prompts to decode: only the labels were looked at");
-  } else {
-    evaluation = decode(inputs, set, options, console);
+  if (!set.prompts.empty()) {
     fmt::print("{}", decode_table(evaluation));
     json.update(decode_json(evaluation, weights));
   }
-  add_origin(json, inputs, arguments, set, options.tree);
+  add_origin(json, inputs, arguments, set, tree);
   const std::string text = json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
   if (!arguments.output.empty()) write_atomically(arguments.output, text);
   if (inputs.found.is_finished_run(arguments.run)) {
     write_atomically(arguments.run / kEvalFile, text);
     write_report(arguments.run);
   }
+}
+
+}  // namespace
+
+int eval_command(const EvalArguments& arguments, Console& console, const StopSignal& stop, RankGroup& ranks) {
+  const DecodeInputs inputs(arguments.run, arguments.model, arguments.dtype, arguments.heads_dtype, console,
+                            &stop, &ranks);
+  const DecodeEvaluationOptions options = decode_options(inputs, arguments);
+  ranks.set_step(-1);
+  place_log(inputs, arguments, ranks, console);
+  check_agreement(inputs, arguments, options.tree, ranks);
+  RankShare share(ranks, [&stop] { return stop.requested(); });
+  const std::vector<HeadSums> labels = label_sums(inputs, arguments, share, console);
+  const PromptSet set = prompts_of(inputs, arguments, ranks, console);
+  DecodeEvaluation evaluation;
+  if (set.prompts.empty()) {
+    console.warn("no prompts to decode: only the labels were looked at");
+  } else {
+    evaluation = decode(inputs, set, options, share, console);
+  }
+  if (ranks.is_first()) report(arguments, inputs, labels, set, options.tree, evaluation);
   require_lossless(evaluation, inputs.compute, arguments.temperature);
   return 0;
 }

@@ -36,6 +36,7 @@ struct Arguments {
   GenerateArguments generate;
   Run run;
   bool for_ranks = false;  // several processes work together at the command
+  int gpus = 1;            // processes to start on this machine
 };
 
 constexpr const char* kSetHelp = "KEY=VALUE over the file's value, again for more keys";
@@ -121,6 +122,13 @@ void add_cache(CLI::App& app, Arguments& arguments) {
   command->callback([&arguments] { arguments.run = stoppable(cache_command, arguments.cache, kGoesOn); });
 }
 
+// A command at which several processes work together.
+void add_ranks(CLI::App* command, Arguments& arguments) {
+  command->add_option("--gpus", arguments.gpus, "processes to start on this machine (docs/cluster.md)")
+      ->check(CLI::Range(1, 256));
+  command->parse_complete_callback([&arguments] { arguments.for_ranks = true; });
+}
+
 void add_train(CLI::App& app, Arguments& arguments) {
   TrainArguments& a = arguments.train;
   CLI::App* command =
@@ -137,12 +145,8 @@ void add_train(CLI::App& app, Arguments& arguments) {
       ->capture_default_str();
   command->add_flag("--force", a.force, "remove an earlier run from OUTPUT_DIR and start over");
   command->add_flag("--profile", a.profile, "print where the time of the steps went");
-  command->add_option("--gpus", a.gpus, "processes to start on this machine (docs/cluster.md)")
-      ->check(CLI::Range(1, 256));
-  command->callback([&arguments] {
-    arguments.run = stoppable(train_command, arguments.train, kGoesOn);
-    arguments.for_ranks = true;
-  });
+  add_ranks(command, arguments);
+  command->callback([&arguments] { arguments.run = stoppable(train_command, arguments.train, kGoesOn); });
 }
 
 void add_dtype(CLI::App* command, std::string& dtype) {
@@ -194,6 +198,7 @@ void add_eval(CLI::App& app, Arguments& arguments) {
   command->add_option("--draft", a.draft, "where drafts come from (default: each in turn)")
       ->check(CLI::IsMember({"heads", "lookup", "both"}));
   command->add_option("--output", a.output, "JSON file to write");
+  add_ranks(command, arguments);
   command->callback([&arguments] { arguments.run = stoppable(eval_command, arguments.eval, kNothing); });
 }
 
@@ -226,6 +231,7 @@ void add_distill(CLI::App& app, Arguments& arguments) {
   command->add_option("--top-p", a.top_p, "draw from the most probable tokens up to this much probability")
       ->check(CLI::Range(0.01, 1.0));
   command->add_option("--seed", a.seed, "of the draws at a temperature");
+  add_ranks(command, arguments);
   command->callback([&arguments] { arguments.run = stoppable(distill_command, arguments.distill, kGoesOn); });
 }
 
@@ -336,13 +342,13 @@ int launch(const Arguments& arguments, int argc, const char* const* argv) {
       fail(ExitCode::config, {"command line", argv[1], "one process", std::to_string(launched.size),
                               "start it without mpirun, srun or torchrun"});
     }
-    if (arguments.train.gpus == 1 || std::getenv(kLocalRanksVariable) != nullptr)
+    if (arguments.gpus == 1 || std::getenv(kLocalRanksVariable) != nullptr)
       return run(arguments.run, launched);
     if (launched.size > 1) {
       fail(ExitCode::config, {"command line", "--gpus", "one launcher", "mpirun, srun or torchrun as well",
                               "leave --gpus out"});
     }
-    return run_local_ranks(arguments.train.gpus, argc, argv);
+    return run_local_ranks(arguments.gpus, argc, argv);
   } catch (const Error& error) {
     return report_error(console, nullptr, error.what(), error.code());
   }

@@ -1,3 +1,4 @@
+#include <chrono>
 #include <memory>
 #include <optional>
 
@@ -127,8 +128,8 @@ Dataset load_train(const TrainArguments& arguments, const RunConfig& config, con
 }
 
 // What the accepted length is measured on, where the run asks for it.
-void load_answers(const RunConfig& config, const RunDirectory& directory, const ModelWeights& weights,
-                  const Stream& stream, std::vector<EvalSet>& evals, Console& console) {
+void load_answers(const RunConfig& config, const RunDirectory* directory, const ModelWeights& weights,
+                  const Stream& stream, RankShare& share, std::vector<EvalSet>& evals, Console& console) {
   if (!is_accept_length(config.metric_for_best_model)) return;
   const TextModel text(config.model_path);
   const Backbone backbone(weights, config.compute());
@@ -136,9 +137,9 @@ void load_answers(const RunConfig& config, const RunDirectory& directory, const 
     OwnAnswersRequest request;
     request.columns = config.columns;
     request.files = {config.eval_dataset_path[i].path};
-    request.kept = own_answers_file(directory.prepared(), evals[i].name);
+    if (directory != nullptr) request.kept = own_answers_file(directory->prepared(), evals[i].name);
     request.model_fingerprint = weights.fingerprint;
-    evals[i].answers = load_own_answers(backbone, text, request, stream, console);
+    evals[i].answers = load_own_answers(backbone, text, request, stream, share, console);
   }
 }
 
@@ -179,30 +180,27 @@ void load_data_sets(const TrainArguments& arguments, const RunConfig& config, co
 
 // `directory`: rank 0's.
 RunData load_run_data(const TrainArguments& arguments, const RunConfig& config, RunDirectory* directory,
-                      const Stream& stream, Console& console, RankGroup& ranks) {
-  constexpr double kPreparing = 24 * 3600;  // seconds that the others wait while rank 0 prepares
+                      const Stream& stream, Console& console, RankShare& share) {
+  RankGroup& ranks = share.ranks();
   const ModelConfig model = check_model(config.model_path);
   check_sequence_length(config, model);
   check_head_sizes(config, model);
   RunData data;
   try {
-    ranks.set_deadline(kPreparing);
+    ranks.set_patience(kPatience);
     load_data_sets(arguments, config, directory, model, stream, console, ranks, data);
     data.weights = load_model(config.model_path, config.compute(), stream, WeightStorage::converted,
                               config.quantisation());
     check_same_model(ranks, data.weights.fingerprint);
-    if (directory != nullptr) load_answers(config, *directory, data.weights, stream, data.evals, console);
-    ranks.host().barrier("the data");
     ranks.set_deadline(static_cast<double>(config.ddp_timeout));
+    load_answers(config, directory, data.weights, stream, share, data.evals, console);
   } catch (const Stopped&) {
     if (directory != nullptr) directory->keep_prepared();  // whole files; the next run need not make them
     throw;
   }
   data.vocab_ids = vocabulary_of(config, data.train, data.weights.lm_head.rows, console);
   if (directory != nullptr) directory->keep();
-  if (ranks.is_several()) {
-    console.place_rank_log(fs::path(config.output_dir) / "logs" / fmt::format("rank-{}.log", ranks.rank()));
-  }
+  if (ranks.is_several()) console.place_rank_log(fs::path(config.output_dir) / kLogs, ranks.rank());
   return data;
 }
 
@@ -264,6 +262,13 @@ void settle_for_ranks(RunConfig& config, const TrainArguments& arguments, int ra
   config.state_cache = StateCache::off;
 }
 
+std::function<bool()> stop_wanted(const StopSignal& stop, int64_t max_seconds) {
+  using Clock = std::chrono::steady_clock;
+  const auto end =
+      max_seconds > 0 ? Clock::now() + std::chrono::seconds(max_seconds) : Clock::time_point::max();
+  return [&stop, end] { return stop.requested() || Clock::now() >= end; };
+}
+
 // Trains; with `wanted`, prints where the time of the steps went, also of a run that is stopped.
 void train_profiled(TrainingRun& run, bool wanted, Stream& stream) {
   std::optional<Profile> profile;
@@ -305,12 +310,13 @@ int train_command(const TrainArguments& arguments, Console& console, const StopS
   const Start start = find_start(arguments, config, own, console, ranks);
   if (start.finished) return 0;
 
-  Stream stream = make_stream(config, stop, ranks);
-  const RunData data = load_run_data(arguments, config, own, stream, console, ranks);
+  Stream stream = make_stream(config, &stop, ranks, std::chrono::seconds(config.max_run_time));
+  RankShare share(ranks, stop_wanted(stop, config.max_run_time));
+  const RunData data = load_run_data(arguments, config, own, stream, console, share);
   std::unique_ptr<CacheReader> cache;
   if (!ranks.is_several()) cache = cache_of(arguments, start.checkpoint, *own, data, stream, config, console);
   const RunInputs inputs{config,      data.weights, data.train, data.evals, data.vocab_ids,
-                         cache.get(), stream,       ranks,      stop};
+                         cache.get(), stream,       ranks,      share};
   // Not before all that the new run needs is there.
   if (arguments.force && own != nullptr) own->clear();
   TrainingRun run(inputs, config.output_dir, start.checkpoint, console);

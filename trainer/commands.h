@@ -48,7 +48,6 @@ struct TrainArguments {
   std::string resume = "auto";  // auto, never, or a checkpoint's path
   bool force = false;           // remove what an earlier run left in output_dir
   bool profile = false;         // print where the time went
-  int gpus = 1;                 // processes to start on this machine
 };
 int train_command(const TrainArguments& arguments, Console& console, const StopSignal& stop,
                   RankGroup& ranks);
@@ -67,7 +66,7 @@ struct EvalArguments {
   uint64_t seed = 0;
   std::string heads_dtype;  // q8_0 or full; empty = q8_0 beside bf16
 };
-int eval_command(const EvalArguments& arguments, Console& console, const StopSignal& stop);
+int eval_command(const EvalArguments& arguments, Console& console, const StopSignal& stop, RankGroup& ranks);
 
 struct DistillArguments {
   std::filesystem::path config;  // its model answers the prompts of its train_dataset_path
@@ -77,7 +76,8 @@ struct DistillArguments {
   double temperature = 0, top_p = 1;
   uint64_t seed = 0;
 };
-int distill_command(const DistillArguments& arguments, Console& console, const StopSignal& stop);
+int distill_command(const DistillArguments& arguments, Console& console, const StopSignal& stop,
+                    RankGroup& ranks);
 
 struct TreeArguments {
   std::filesystem::path heads;    // a run directory, a checkpoint or an export

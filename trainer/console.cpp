@@ -64,9 +64,10 @@ void Console::begin_rank_log(bool shown) {
   logging_ = true;
 }
 
-void Console::place_rank_log(const std::filesystem::path& path) {
+void Console::place_rank_log(const std::filesystem::path& directory, int rank) {
+  const std::filesystem::path path = directory / fmt::format("rank-{}.log", rank);
   std::error_code ignored;
-  std::filesystem::create_directories(path.parent_path(), ignored);
+  std::filesystem::create_directories(directory, ignored);
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (file < 0) {
     fail(ExitCode::resource, {path.string(), "", "a file that can be written", std::strerror(errno),

@@ -26,7 +26,8 @@ class Console {
   // Ranks of a job: only the first shows anything (`shown`), and each keeps a log of its own, which holds its
   // lines from here on once it has a place.
   void begin_rank_log(bool shown);
-  void place_rank_log(const std::filesystem::path& path);  // appends; Error(resource)
+  // DIRECTORY/rank-R.log; appends. Error(resource)
+  void place_rank_log(const std::filesystem::path& directory, int rank);
   // A line for the log alone; safe beside everything else, from any thread.
   void log_error(std::string_view text) const;
   bool is_shown() const { return shown_; }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/error.h"
+#include "trainer/rank_message.h"
 
 namespace gorgon {
 namespace {
@@ -100,23 +101,28 @@ void compare_with_plain(const std::vector<Answer>& plain, const std::vector<Answ
 class DecodeEvaluator {
  public:
   DecodeEvaluator(const Backbone& backbone, const DraftHeads& heads, std::span<const Prompt> prompts,
-                  const DecodeEvaluationOptions& options, const Stream& stream,
+                  const DecodeEvaluationOptions& options, const Stream& stream, RankShare& share,
                   const std::function<CountProgress(const std::string&)>& stage)
       : backbone_(backbone),
         heads_(heads),
         prompts_(prompts),
         options_(options),
         stream_(stream),
+        share_(share),
         stage_(stage) {}
 
   DecodeEvaluation run() {
     std::vector<Draft> drafts = {Draft::plain};
     drafts.insert(drafts.end(), options_.drafts.begin(), options_.drafts.end());
-    for (const Draft draft : drafts) sets_.push_back(decode(draft, prompts_, 1, "decode " + name(draft)));
+    for (const Draft draft : drafts)
+      sets_.push_back(decode_divided(backbone_, heads_, decoder_options(options_, draft), prompts_, stream_,
+                                     share_, stage_("decode " + name(draft))));
     trace();
     for (size_t d = 0; d < drafts.size(); ++d) evaluation_.results.push_back(judge(drafts[d], sets_[d]));
-    measure_speed(drafts);
-    for (const int64_t batch : options_.batches) measure_batch(batch, drafts.back());
+    share_.on_first("the speeds", [&] {
+      measure_speed(drafts);
+      for (const int64_t batch : options_.batches) measure_batch(batch, drafts.back());
+    });
     return std::move(evaluation_);
   }
 
@@ -130,22 +136,25 @@ class DecodeEvaluator {
   }
 
   void trace() {
-    const CountProgress progress = stage_("trace");
-    evaluation_.heads.resize(static_cast<size_t>(heads_.count()));
-    evaluation_.prompts = std::ssize(prompts_);
-    for (size_t p = 0; p < prompts_.size(); ++p) {
-      const Answer& plain = sets_[0].answers[p];
-      Trace trace = trace_answer(backbone_, heads_, prompts_[p].tokens, plain.tokens, LookupOptions{},
-                                 evaluation_.heads, stream_);
-      for (size_t i = 0; i < plain.tokens.size(); ++i) {
-        evaluation_.logit_difference =
-            std::max(evaluation_.logit_difference, std::abs(trace.top_logit[i] - plain.top_logit[i]));
-      }
-      evaluation_.tokens += std::ssize(plain.tokens);
-      traces_.push_back(std::move(trace.continuation));
-      if (progress) progress(static_cast<int64_t>(p) + 1);
-    }
     const int heads = heads_.count();
+    evaluation_.heads.resize(static_cast<size_t>(heads));
+    evaluation_.prompts = std::ssize(prompts_);
+    const auto trace_prompt = [&](int64_t p) { return packed_trace(static_cast<size_t>(p)); };
+    for (const std::string& packed :
+         share_.collect_each(std::ssize(prompts_), "traces", trace_prompt, stage_("trace"))) {
+      MessageReader reader(packed);
+      std::vector<HeadSums> sums;
+      float difference = 0;
+      Continuation& continuation = traces_.emplace_back();
+      continuation.tokens = sets_[0].answers[traces_.size() - 1].tokens;
+      reader.get(continuation.ranks);
+      reader.get(continuation.lookup);
+      reader.get(sums);
+      reader.get(difference);
+      for (size_t k = 0; k < sums.size(); ++k) evaluation_.heads[k] += sums[k];
+      evaluation_.logit_difference = std::max(evaluation_.logit_difference, difference);
+      evaluation_.tokens += continuation.length();
+    }
     evaluation_.prefix = prefix_accuracies(traces_, heads);
     evaluation_.chain_tau = simulated_tau(Draft::heads, chain_tree(heads));
     evaluation_.independent_tau = independent_accept_length(
@@ -155,6 +164,23 @@ class DecodeEvaluator {
       std::erase_if(cut.paths, [&](const RankPath& path) { return std::cmp_greater(path.size(), depth); });
       evaluation_.depth_tau.push_back(simulated_tau(Draft::heads, cut));
     }
+  }
+
+  // Ranks, copies, sums and the largest difference of logits of one prompt.
+  std::string packed_trace(size_t p) const {
+    const Answer& plain = sets_[0].answers[p];
+    std::vector<HeadSums> sums(static_cast<size_t>(heads_.count()));
+    const Trace trace =
+        trace_answer(backbone_, heads_, prompts_[p].tokens, plain.tokens, LookupOptions{}, sums, stream_);
+    float difference = 0;
+    for (size_t i = 0; i < plain.tokens.size(); ++i)
+      difference = std::max(difference, std::abs(trace.top_logit[i] - plain.top_logit[i]));
+    MessageWriter writer;
+    writer.add(trace.continuation.ranks);
+    writer.add(trace.continuation.lookup);
+    writer.add(sums);
+    writer.add(difference);
+    return writer.take();
   }
 
   double simulated_tau(Draft draft, const DraftTree& tree) const {
@@ -189,16 +215,20 @@ class DecodeEvaluator {
     return result;
   }
 
-  // Two more runs of every draft, in turns, so that a busy machine is no draft's bad luck.
+  // Two more runs of every draft, in turns, so that a busy machine is no draft's bad luck; three where ranks
+  // have decoded side by side.
   void measure_speed(const std::vector<Draft>& drafts) {
-    std::vector<std::vector<double>> rates;
-    for (const DecodedSet& set : sets_)
-      rates.push_back({decode_rate(std::span(set.answers).first(timed().size()))});
-    for (int run = 2; run <= 3; ++run) {
+    const bool side_by_side = share_.ranks().is_several();
+    std::vector<std::vector<double>> rates(drafts.size());
+    for (int run = side_by_side ? 1 : 2; run <= 3; ++run) {
       for (size_t d = 0; d < drafts.size(); ++d) {
-        rates[d].push_back(decode_rate(decode(drafts[d], timed(), 1, "time " + name(drafts[d])).answers));
+        DecodedSet set = decode(drafts[d], timed(), 1, "time " + name(drafts[d]));
+        rates[d].push_back(decode_rate(set.answers));
+        if (side_by_side) sets_[d] = std::move(set);
       }
     }
+    for (size_t d = 0; d < drafts.size() && !side_by_side; ++d)
+      rates[d].push_back(decode_rate(std::span(sets_[d].answers).first(timed().size())));
     for (size_t d = 0; d < drafts.size(); ++d) {
       evaluation_.results[d].speed = speed_of(sets_[d], std::move(rates[d]));
     }
@@ -227,6 +257,7 @@ class DecodeEvaluator {
   std::span<const Prompt> prompts_;
   const DecodeEvaluationOptions& options_;
   const Stream& stream_;
+  RankShare& share_;
   const std::function<CountProgress(const std::string&)>& stage_;
   std::vector<DecodedSet> sets_;  // plain, then the drafts
   std::vector<Continuation> traces_;
@@ -265,10 +296,10 @@ bool DecodeEvaluation::lossless(bool exact_arithmetic) const {
 
 DecodeEvaluation evaluate_decoding(const Backbone& backbone, const DraftHeads& heads,
                                    std::span<const Prompt> prompts, const DecodeEvaluationOptions& options,
-                                   const Stream& stream,
+                                   const Stream& stream, RankShare& share,
                                    const std::function<CountProgress(const std::string&)>& stage) {
   require(!prompts.empty(), "evaluate_decoding", "prompts");
-  return DecodeEvaluator(backbone, heads, prompts, options, stream, stage).run();
+  return DecodeEvaluator(backbone, heads, prompts, options, stream, share, stage).run();
 }
 
 }  // namespace gorgon

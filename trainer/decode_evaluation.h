@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/decoder.h"
+#include "trainer/rank_share.h"
 #include "trainer/traces.h"
 
 namespace gorgon {
@@ -76,10 +77,12 @@ struct DecodeEvaluation {
   bool lossless(bool exact_arithmetic) const;  // no failure; in f32 also no difference at all
 };
 
-// Decodes the prompts plainly and with each draft, and compares. `stage(name)` announces what comes.
+// Decodes the prompts plainly and with each draft, and compares. `stage(name)` announces what comes. Ranks
+// divide the prompts (all read the same), and all get the same answers; speeds are measured by rank 0 while
+// the others wait, and are its alone.
 DecodeEvaluation evaluate_decoding(const Backbone& backbone, const DraftHeads& heads,
                                    std::span<const Prompt> prompts, const DecodeEvaluationOptions& options,
-                                   const Stream& stream,
+                                   const Stream& stream, RankShare& share,
                                    const std::function<CountProgress(const std::string&)>& stage);
 
 }  // namespace gorgon

@@ -23,11 +23,11 @@ HeadStorage head_storage_of(const std::string& name, DType compute) {
 
 DecodeInputs::DecodeInputs(const std::filesystem::path& path, const std::filesystem::path& model,
                            const std::string& dtype, const std::string& heads_dtype, Console& console,
-                           const StopSignal* stop)
+                           const StopSignal* stop, const RankGroup* ranks)
     : found(find(path, model, console)),
       compute(decode_type(dtype, found.config)),
       head_storage(head_storage_of(heads_dtype, compute)),
-      stream(make_stream(found.config, stop)),
+      stream(ranks == nullptr ? make_stream(found.config, stop) : make_stream(found.config, stop, *ranks)),
       weights(load_same_model(found, compute, WeightStorage::as_stored, stream)),
       text(found.config.model_path),
       backbone(weights, compute),

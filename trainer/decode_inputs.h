@@ -15,10 +15,10 @@ namespace gorgon {
 // Everything that decoding with trained heads reads. Nothing in it moves or changes once it is made.
 struct DecodeInputs {
   // model: empty = the run's; dtype: "bf16", "f32" or "" for the run's; heads_dtype: "q8_0", "full" or "" for
-  // q8_0 beside bf16 and full beside f32; stop: of the stream.
+  // q8_0 beside bf16 and full beside f32; stop: of the stream; ranks: of the job, or nullptr: alone.
   DecodeInputs(const std::filesystem::path& path, const std::filesystem::path& model,
                const std::string& dtype, const std::string& heads_dtype, Console& console,
-               const StopSignal* stop);
+               const StopSignal* stop, const RankGroup* ranks = nullptr);
 
   FoundHeads found;
   DType compute;

@@ -1,12 +1,15 @@
 #include "trainer/distill.h"
 
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "data/file.h"
 #include "data/json.h"
 #include "kernels/error.h"
 #include "trainer/append_file.h"
+#include "trainer/rank_agreement.h"
+#include "trainer/rank_message.h"
 
 namespace gorgon {
 namespace {
@@ -89,45 +92,92 @@ std::string distilled_row(int64_t id, const Prompt& prompt, const Answer& answer
   return row.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
-DistillOutcome distill(const Backbone& backbone, const std::vector<Prompt>& prompts,
-                       const Tokenizer& tokenizer, const DistillOptions& options, const fs::path& output,
-                       const Stream& stream, const std::function<void(int64_t)>& progress) {
-  const fs::path partial = beside(output, ".partial"), identity_file = beside(output, ".distill.json");
-  const bool same = same_identity(output, options.identity);
+namespace {
+
+// Rank 0's look at the files: the rows that are there already, or none where all are.
+std::optional<Kept> find_kept(const fs::path& output, const std::string& identity) {
+  const fs::path partial = beside(output, ".partial");
+  const bool same = same_identity(output, identity);
   if (fs::exists(output)) {
-    if (same) return DistillOutcome::was_complete;
+    if (same) return std::nullopt;
     fail(ExitCode::config, {output.string(), "--output", "a new file", "a file made from something else",
                             "remove it or give another name"});
   }
   if (!same) {
     fs::remove(partial);
-    write_atomically(identity_file, options.identity);
+    write_atomically(beside(output, ".distill.json"), identity);
   }
-  const Kept kept = whole_rows(partial);
-  OrderedRows rows(partial, kept);
-  auto next = static_cast<uint64_t>(kept.rows);
+  return whole_rows(partial);
+}
+
+std::vector<std::vector<int32_t>> tokens_of(const std::vector<Prompt>& prompts) {
+  std::vector<std::vector<int32_t>> tokens;
+  for (const Prompt& prompt : prompts) tokens.push_back(prompt.tokens);
+  return tokens;
+}
+
+// Answers `mine`, and puts each one's tokens and why it ended.
+void answer(const Backbone& backbone, const std::vector<std::vector<int32_t>>& prompts,
+            const DistillOptions& options, const Stream& stream, const std::vector<int64_t>& mine,
+            const RankShare::Put& put) {
   Decoder decoder(backbone, nullptr, options.decoder, stream);
-  int64_t done = kept.rows;
-  const auto next_prompt = [&](DecodeRequest& request) {
-    if (next >= prompts.size()) return false;
-    request = {next, prompts[next].tokens};
-    ++next;
-    return true;
-  };
-  const auto write_row = [&](const DecodeRequest& request, Answer& answer) {
-    const auto id = static_cast<int64_t>(request.id);
-    rows.put(id, distilled_row(id, prompts[request.id], answer, tokenizer));
+  size_t next = 0;
+  decoder.run(
+      [&](DecodeRequest& request) {
+        if (next == mine.size()) return false;
+        const auto id = static_cast<uint64_t>(mine[next++]);
+        request = {id, prompts[id]};
+        return true;
+      },
+      options.batch,
+      [&](const DecodeRequest& request, Answer& answer) {
+        MessageWriter writer;
+        writer.add(answer.stopped);
+        writer.add(answer.tokens);
+        put(static_cast<int64_t>(request.id), writer.take());
+      });
+}
+
+}  // namespace
+
+DistillOutcome distill(const Backbone& backbone, const std::vector<Prompt>& prompts,
+                       const Tokenizer& tokenizer, const DistillOptions& options, const fs::path& output,
+                       const Stream& stream, RankShare& share, const std::function<void(int64_t)>& progress) {
+  RankGroup& ranks = share.ranks();
+  std::optional<Kept> kept;
+  if (ranks.is_first()) kept = find_kept(output, options.identity);
+  std::vector<int64_t> first{kept ? kept->rows : -1};
+  all_reduce(ranks.host(), first, ReduceOp::max, "the rows that are there");
+  if (first[0] < 0) return DistillOutcome::was_complete;
+  std::vector<std::vector<int32_t>> tokens = tokens_of(prompts);
+  broadcast_tokens(ranks, tokens);
+
+  std::optional<OrderedRows> rows;
+  if (kept) rows.emplace(beside(output, ".partial"), *kept);
+  int64_t done = first[0];
+  const auto write_row = [&](int64_t id, const std::string& packed) {
+    if (!rows) return;
+    Answer answer;
+    MessageReader reader(packed);
+    reader.get(answer.stopped);
+    reader.get(answer.tokens);
+    rows->put(id, distilled_row(id, prompts[static_cast<size_t>(id)], answer, tokenizer));
     if (progress) progress(++done);
   };
+  const auto work = [&](const std::vector<int64_t>& mine, const RankShare::Put& put) {
+    answer(backbone, tokens, options, stream, mine, put);
+  };
   try {
-    decoder.run(next_prompt, options.batch, write_row);
+    share.run(first[0], std::ssize(tokens), "answers", work, write_row);
   } catch (const Stopped&) {
-    rows.sync();
+    if (rows) rows->sync();
     throw;
   }
-  rows.sync();
-  fs::rename(partial, output);
-  sync_directory(fs::absolute(output).parent_path());
+  if (rows) {
+    rows->sync();
+    fs::rename(beside(output, ".partial"), output);
+    sync_directory(fs::absolute(output).parent_path());
+  }
   return DistillOutcome::complete;
 }
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "trainer/console.h"
+#include "trainer/rank_message.h"
 #include "trainer/reports.h"
 #include "trainer/state_source.h"
 
@@ -22,21 +23,42 @@ double combined_loss(const LossOptions& loss, const std::vector<HeadMetrics>& he
   return sum;
 }
 
+Sequences sequences_of_batch(const Dataset& dataset, int64_t b, int64_t batch, int64_t total) {
+  std::vector<int64_t> which(static_cast<size_t>(std::min(batch, total - b * batch)));
+  std::iota(which.begin(), which.end(), b * batch);
+  return dataset.gather(which);
+}
+
 Evaluation evaluate_dataset(HeadTrainer& trainer, const Backbone& backbone, const Dataset& dataset,
-                            const EvaluationOptions& options, const Stream& stream,
-                            const std::function<void(int64_t, int64_t)>& progress) {
+                            const EvaluationOptions& options, const Stream& stream, RankShare& share,
+                            const std::function<void(int64_t)>& progress) {
   const int64_t total =
       options.limit < 0 ? dataset.sequences() : std::min<int64_t>(options.limit, dataset.sequences());
   Evaluation evaluation;
   evaluation.heads.resize(static_cast<size_t>(options.num_heads));
-  for (int64_t begin = 0; begin < total; begin += options.batch) {
-    std::vector<int64_t> which(static_cast<size_t>(std::min(options.batch, total - begin)));
-    std::iota(which.begin(), which.end(), begin);
-    const Sequences sequences = dataset.gather(which);
+  const auto evaluate_batch = [&](int64_t b) {
+    const Sequences sequences = sequences_of_batch(dataset, b, options.batch, total);
     const StateRows rows = forward_state_rows(backbone, sequences, options.num_heads, options.batch, stream);
-    if (rows.rows() > 0) trainer.evaluate(rows, evaluation.heads);
-    evaluation.positions += rows.rows();
-    if (progress) progress(begin + static_cast<int64_t>(which.size()), total);
+    std::vector<HeadMetrics> heads(static_cast<size_t>(options.num_heads));
+    if (rows.rows() > 0) trainer.evaluate(rows, heads);
+    MessageWriter writer;
+    writer.add(rows.rows());
+    writer.add(heads);
+    return writer.take();
+  };
+  const int64_t batches = (total + options.batch - 1) / options.batch;
+  const auto count_sequences = [&](int64_t done) {
+    if (progress) progress(std::min(done * options.batch, total));
+  };
+  for (const std::string& packed :
+       share.collect_each(batches, "the evaluation", evaluate_batch, count_sequences)) {
+    MessageReader reader(packed);
+    int64_t positions = 0;
+    std::vector<HeadMetrics> heads;
+    reader.get(positions);
+    reader.get(heads);
+    evaluation.positions += positions;
+    for (size_t k = 0; k < heads.size(); ++k) evaluation.heads[k] += heads[k];
   }
   evaluation.loss = combined_loss(options.loss, evaluation.heads);
   return evaluation;

@@ -9,6 +9,7 @@
 #include "data/dataset_file.h"
 #include "model/backbone.h"
 #include "trainer/head_trainer.h"
+#include "trainer/rank_share.h"
 
 namespace gorgon {
 
@@ -31,10 +32,15 @@ struct EvaluationOptions {
   LossOptions loss;
 };
 
-// Loss and hits of every head over a data set. `progress(done, total)` counts sequences.
+// Loss and hits of every head over a data set, batch by batch; `share` divides the batches over its ranks,
+// which all hold the same trainer's heads, and every rank gets the whole: the same numbers for any number of
+// ranks. `progress(done)` counts sequences.
 Evaluation evaluate_dataset(HeadTrainer& trainer, const Backbone& backbone, const Dataset& dataset,
-                            const EvaluationOptions& options, const Stream& stream,
-                            const std::function<void(int64_t, int64_t)>& progress = {});
+                            const EvaluationOptions& options, const Stream& stream, RankShare& share,
+                            const std::function<void(int64_t)>& progress = {});
+
+// The sequences of batch b of `batch` sequences each, of the first `total`.
+Sequences sequences_of_batch(const Dataset& dataset, int64_t b, int64_t batch, int64_t total);
 
 // Loss, top-1..5 and number of targets per head, and the accepted length where there is one, for a terminal.
 std::string evaluation_table(const std::string& data, const Evaluation& evaluation);

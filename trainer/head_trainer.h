@@ -43,6 +43,14 @@ struct HeadMetrics {
   int64_t targets = 0;       // N_k: those that the heads' vocabulary holds
   int64_t top[5] = {};       // rows whose label is among the first 1..5
   int64_t outside = 0;       // targets that the vocabulary does not hold: no loss, no gradient
+
+  HeadMetrics& operator+=(const HeadMetrics& other) {
+    cross_entropy += other.cross_entropy;
+    targets += other.targets;
+    outside += other.outside;
+    for (int n = 0; n < 5; ++n) top[n] += other.top[n];
+    return *this;
+  }
 };
 
 struct StepResult {

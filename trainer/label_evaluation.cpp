@@ -1,12 +1,12 @@
 #include "trainer/label_evaluation.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "kernels/convert.h"
 #include "kernels/thread_pool.h"
 #include "trainer/evaluation.h"
 #include "trainer/heads_file.h"
+#include "trainer/rank_message.h"
 #include "trainer/state_source.h"
 #include "trainer/training_run.h"
 
@@ -36,9 +36,15 @@ void add_chunk(const DecodeInputs& inputs, const StateRows& rows, int k, int64_t
   for (const SeenToken& token : seen) add_token(token, sums);
 }
 
+void add_packed(const std::string& packed, std::vector<HeadSums>& sums) {
+  std::vector<HeadSums> more;
+  MessageReader(packed).get(more);
+  for (size_t k = 0; k < sums.size(); ++k) sums[k] += more[k];
+}
+
 // The trainer's own way: the same ops on the same types.
 std::vector<HeadSums> sums_of_trainer(const DecodeInputs& inputs, const Dataset& dataset, int64_t limit,
-                                      Progress& progress) {
+                                      RankShare& share, Progress& progress) {
   const RunConfig& config = inputs.found.config;
   HeadTrainer trainer(head_trainer_options(config, 1, inputs.heads.vocab_ids()), inputs.weights.lm_head,
                       inputs.compute, inputs.stream);
@@ -46,7 +52,7 @@ std::vector<HeadSums> sums_of_trainer(const DecodeInputs& inputs, const Dataset&
   const EvaluationOptions options{config.heads.num_heads, config.per_device_eval_batch_size, limit,
                                   config.loss};
   const Evaluation evaluation = evaluate_dataset(trainer, inputs.backbone, dataset, options, inputs.stream,
-                                                 [&](int64_t done, int64_t) { progress.update(done, ""); });
+                                                 share, [&](int64_t done) { progress.update(done, ""); });
   std::vector<HeadSums> sums;
   for (const HeadMetrics& head : evaluation.heads) {
     HeadSums& sum = sums.emplace_back();
@@ -60,21 +66,27 @@ std::vector<HeadSums> sums_of_trainer(const DecodeInputs& inputs, const Dataset&
 
 // Heads in any form and type.
 std::vector<HeadSums> sums_of_drafts(const DecodeInputs& inputs, const Dataset& dataset, int64_t total,
-                                     Progress& progress) {
+                                     RankShare& share, Progress& progress) {
   const int64_t batch = inputs.found.config.per_device_eval_batch_size;
-  std::vector<HeadSums> sums(static_cast<size_t>(inputs.heads.count()));
-  for (int64_t first = 0; first < total; first += batch) {
-    std::vector<int64_t> which(static_cast<size_t>(std::min(batch, total - first)));
-    std::iota(which.begin(), which.end(), first);
-    const StateRows rows = forward_state_rows(inputs.backbone, dataset.gather(which), inputs.heads.count(),
-                                              batch, inputs.stream);
+  const auto evaluate_batch = [&](int64_t b) {
+    const StateRows rows = forward_state_rows(inputs.backbone, sequences_of_batch(dataset, b, batch, total),
+                                              inputs.heads.count(), batch, inputs.stream);
+    std::vector<HeadSums> sums(static_cast<size_t>(inputs.heads.count()));
     for (int k = 0; k < inputs.heads.count(); ++k) {
       for (int64_t begin = 0; begin < rows.rows(); begin += kChunk) {
         add_chunk(inputs, rows, k, begin, std::min(begin + kChunk, rows.rows()),
                   sums[static_cast<size_t>(k)]);
       }
     }
-    progress.update(first + std::ssize(which), "");
+    MessageWriter writer;
+    writer.add(sums);
+    return writer.take();
+  };
+  std::vector<HeadSums> sums(static_cast<size_t>(inputs.heads.count()));
+  for (const std::string& packed :
+       share.collect_each((total + batch - 1) / batch, "the evaluation", evaluate_batch,
+                          [&](int64_t done) { progress.update(std::min(done * batch, total), ""); })) {
+    add_packed(packed, sums);
   }
   return sums;
 }
@@ -82,12 +94,12 @@ std::vector<HeadSums> sums_of_drafts(const DecodeInputs& inputs, const Dataset& 
 }  // namespace
 
 std::vector<HeadSums> evaluate_labels(const DecodeInputs& inputs, const Dataset& dataset, int64_t limit,
-                                      Console& console) {
+                                      RankShare& share, Console& console) {
   const int64_t total = limit < 0 ? dataset.sequences() : std::min(limit, dataset.sequences());
   Progress progress(console, "labels", total);
   const bool as_trained = !inputs.found.is_export && inputs.compute == inputs.found.config.compute();
-  return as_trained ? sums_of_trainer(inputs, dataset, total, progress)
-                    : sums_of_drafts(inputs, dataset, total, progress);
+  return as_trained ? sums_of_trainer(inputs, dataset, total, share, progress)
+                    : sums_of_drafts(inputs, dataset, total, share, progress);
 }
 
 }  // namespace gorgon

@@ -5,6 +5,7 @@
 #include "data/dataset_file.h"
 #include "trainer/console.h"
 #include "trainer/decode_inputs.h"
+#include "trainer/rank_share.h"
 #include "trainer/traces.h"
 
 namespace gorgon {
@@ -13,6 +14,6 @@ namespace gorgon {
 // a run's heads in the run's own type these are the numbers of its own evaluation, to the bit where the
 // model's weights are plain.
 std::vector<HeadSums> evaluate_labels(const DecodeInputs& inputs, const Dataset& dataset, int64_t limit,
-                                      Console& console);
+                                      RankShare& share, Console& console);
 
 }  // namespace gorgon

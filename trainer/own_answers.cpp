@@ -9,6 +9,7 @@
 #include "data/json.h"
 #include "kernels/error.h"
 #include "trainer/distill.h"
+#include "trainer/rank_agreement.h"
 
 namespace gorgon {
 namespace {
@@ -72,31 +73,61 @@ void remove_other(const fs::path& kept, const std::string& wanted, DType compute
   if (!same || compute != DType::f32) fs::remove(kept.string() + ".partial");
 }
 
+void broadcast_answers(RankGroup& ranks, std::vector<OwnAnswer>& answers) {
+  std::vector<std::vector<int32_t>> lists;
+  for (OwnAnswer& answer : answers) {
+    lists.push_back(std::move(answer.prompt));
+    lists.push_back(std::move(answer.tokens));
+  }
+  broadcast_tokens(ranks, lists);
+  answers.clear();
+  for (size_t i = 0; i < lists.size(); i += 2)
+    answers.push_back({std::move(lists[i]), std::move(lists[i + 1])});
+}
+
+// Makes the file of kept answers, where it is not whole; `set` and the file are rank 0's.
+void make_answers(const Backbone& backbone, const TextModel& text, const OwnAnswersRequest& request,
+                  const PromptSet& set, const Stream& stream, RankShare& share, Console& console) {
+  DistillOptions options;
+  options.decoder.max_new_tokens = request.max_new_tokens;
+  options.decoder.stop_tokens = stop_tokens(text);
+  if (share.ranks().is_first()) {
+    options.identity = identity(request, set, backbone.compute());
+    remove_other(request.kept, options.identity, backbone.compute());
+    if (!fs::exists(request.kept)) {
+      console.info(
+          fmt::format("{}: the model answers {} prompts itself, at most {} tokens each, once: the accepted "
+                      "length is measured on its own answers (metric_for_best_model: eval_loss goes without)",
+                      request.files.front(), set.prompts.size(), request.max_new_tokens));
+    }
+  }
+  Progress progress(console, "own answers", std::ssize(set.prompts));
+  distill(backbone, set.prompts, text.tokenizer, options, request.kept, stream, share,
+          [&](int64_t done) { progress.update(done, ""); });
+}
+
 }  // namespace
 
 std::vector<OwnAnswer> load_own_answers(const Backbone& backbone, const TextModel& text,
                                         const OwnAnswersRequest& request, const Stream& stream,
-                                        Console& console) {
-  PromptSet set = prompts_of(backbone, text, request.files, request);
-  if (set.prompts.empty()) return {};
-  if (is_own(request.files, request.model_fingerprint)) {
-    return answers_of(std::move(set), request.max_new_tokens);
+                                        RankShare& share, Console& console) {
+  RankGroup& ranks = share.ranks();
+  std::vector<OwnAnswer> answers;
+  PromptSet set;
+  bool has_own = false;
+  if (ranks.is_first()) {
+    set = prompts_of(backbone, text, request.files, request);
+    has_own = is_own(request.files, request.model_fingerprint);
   }
-  DistillOptions options;
-  options.decoder.max_new_tokens = request.max_new_tokens;
-  options.decoder.stop_tokens = stop_tokens(text);
-  options.identity = identity(request, set, backbone.compute());
-  remove_other(request.kept, options.identity, backbone.compute());
-  if (!fs::exists(request.kept)) {
-    console.info(
-        fmt::format("{}: the model answers {} prompts itself, at most {} tokens each, once: the accepted "
-                    "length is measured on its own answers (metric_for_best_model: eval_loss goes without)",
-                    request.files.front(), set.prompts.size(), request.max_new_tokens));
+  std::vector<int64_t> to_make{has_own ? 0 : std::ssize(set.prompts)};
+  all_reduce(ranks.host(), to_make, ReduceOp::max, "the prompts");
+  if (to_make[0] > 0) {
+    make_answers(backbone, text, request, set, stream, share, console);
+    if (ranks.is_first()) set = prompts_of(backbone, text, {request.kept.string()}, request);
   }
-  Progress progress(console, "own answers", std::ssize(set.prompts));
-  distill(backbone, set.prompts, text.tokenizer, options, request.kept, stream,
-          [&](int64_t done) { progress.update(done, ""); });
-  return answers_of(prompts_of(backbone, text, {request.kept.string()}, request), request.max_new_tokens);
+  if (to_make[0] > 0 || has_own) answers = answers_of(std::move(set), request.max_new_tokens);
+  broadcast_answers(ranks, answers);
+  return answers;
 }
 
 }  // namespace gorgon

@@ -8,6 +8,7 @@
 #include "model/backbone.h"
 #include "trainer/console.h"
 #include "trainer/data_sets.h"
+#include "trainer/rank_share.h"
 
 namespace gorgon {
 
@@ -28,9 +29,10 @@ struct OwnAnswersRequest {
 // The model's own greedy answers to the prompts of some files: those that stand in them, where every file was
 // written by `gorgon distill` with this model at temperature 0 (FILE.distill.json says so), else those kept,
 // else made once (a forward per token, 16 prompts at a time). The same inputs give the same answers, whatever
-// was interrupted. None where the files have no prompts. Throws as read_prompts and distill do.
+// was interrupted. None where the files have no prompts. Throws as read_prompts and distill do. Of several
+// ranks only the first reads and writes files, all make answers, and all get them.
 std::vector<OwnAnswer> load_own_answers(const Backbone& backbone, const TextModel& text,
                                         const OwnAnswersRequest& request, const Stream& stream,
-                                        Console& console);
+                                        RankShare& share, Console& console);
 
 }  // namespace gorgon

@@ -7,14 +7,10 @@
 namespace gorgon {
 namespace {
 
-struct Named {
-  std::string name, value;
-};
-
 // One text of several values; a value holds no NUL.
-std::string joined(const std::vector<Named>& values) {
+std::string joined(const std::vector<NamedValue>& values) {
   std::string text;
-  for (const Named& value : values) text += value.value + '\0';
+  for (const NamedValue& value : values) text += value.value + '\0';
   return text;
 }
 
@@ -22,17 +18,6 @@ std::string value_at(const std::string& text, size_t index) {
   size_t begin = 0;
   for (size_t i = 0; i < index; ++i) begin = text.find('\0', begin) + 1;
   return text.substr(begin, text.find('\0', begin) - begin);
-}
-
-void check_same(RankGroup& ranks, const std::vector<Named>& mine, ExitCode code, const std::string& remedy) {
-  const std::vector<std::string> all = gather_texts(ranks.host(), joined(mine), "what ranks have in common");
-  for (int r = 1; r < ranks.size(); ++r) {
-    for (size_t i = 0; i < mine.size() && all[static_cast<size_t>(r)] != all[0]; ++i) {
-      const std::string expected = value_at(all[0], i), found = value_at(all[static_cast<size_t>(r)], i);
-      if (expected == found) continue;
-      fail(code, {ranks.name(r), mine[i].name, expected + " as on rank 0", found, remedy});
-    }
-  }
 }
 
 bool says_where(const std::string& key) {
@@ -51,9 +36,22 @@ void broadcast(RankGroup& ranks, std::vector<T>& values, const Stream& stream) {
 
 }  // namespace
 
+void check_same(RankGroup& ranks, const std::vector<NamedValue>& mine, ExitCode code,
+                const std::string& remedy) {
+  if (!ranks.is_several()) return;
+  const std::vector<std::string> all = gather_texts(ranks.host(), joined(mine), "what ranks have in common");
+  for (int r = 1; r < ranks.size(); ++r) {
+    for (size_t i = 0; i < mine.size() && all[static_cast<size_t>(r)] != all[0]; ++i) {
+      const std::string expected = value_at(all[0], i), found = value_at(all[static_cast<size_t>(r)], i);
+      if (expected == found) continue;
+      fail(code, {ranks.name(r), mine[i].name, expected + " as on rank 0", found, remedy});
+    }
+  }
+}
+
 void check_same_config(RankGroup& ranks, const RunConfig& config) {
   if (!ranks.is_several()) return;
-  std::vector<Named> values{{"version", GORGON_VERSION}};
+  std::vector<NamedValue> values{{"version", GORGON_VERSION}};
   for (const ConfigField& field : config_fields()) {
     if (!says_where(field.name)) values.push_back({field.name, field.print(config)});
   }
@@ -73,6 +71,25 @@ void broadcast_dataset(RankGroup& ranks, Dataset& dataset) {
   broadcast(ranks, dataset.labels, host);
   broadcast(ranks, dataset.segments, host);
   broadcast(ranks, dataset.offsets, host);
+}
+
+void broadcast_tokens(RankGroup& ranks, std::vector<std::vector<int32_t>>& lists) {
+  if (!ranks.is_several()) return;
+  std::vector<int32_t> all;
+  std::vector<int64_t> sizes;
+  for (const std::vector<int32_t>& list : lists) {
+    all.insert(all.end(), list.begin(), list.end());
+    sizes.push_back(std::ssize(list));
+  }
+  const Stream host({}, 1);
+  broadcast(ranks, sizes, host);
+  broadcast(ranks, all, host);
+  lists.clear();
+  auto at = all.begin();
+  for (const int64_t size : sizes) {
+    lists.emplace_back(at, at + size);
+    at += size;
+  }
 }
 
 void broadcast_states(RankGroup& ranks, const std::vector<HeadTrainer::NamedState>& states,

@@ -14,7 +14,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kLock = ".lock";
-constexpr const char* kLogs = "logs";  // of ranks
 
 // Files of a run at the top of its directory, but for checkpoints.
 const std::vector<std::string>& run_files() {

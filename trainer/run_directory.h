@@ -8,6 +8,8 @@
 
 namespace gorgon {
 
+constexpr const char* kLogs = "logs";  // of ranks, in a run's directory
+
 // The directory of a run, held by one process at a time. Making one creates the directory where it is missing
 // and takes its lock: Error(resource) when it cannot be written or another process holds it (named). What was
 // created here and is still empty at the end is removed again, so that a refused run leaves nothing behind.

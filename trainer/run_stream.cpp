@@ -15,11 +15,13 @@ Stream make_stream(const RunConfig& config, const StopSignal* stop, std::chrono:
   return Stream(parse_device(config.device), std::move(options));
 }
 
-Stream make_stream(const RunConfig& config, const StopSignal& stop, const RankGroup& ranks) {
-  if (!ranks.is_several()) return make_stream(config, &stop, std::chrono::seconds(config.max_run_time));
+Stream make_stream(const RunConfig& config, const StopSignal* stop, const RankGroup& ranks,
+                   std::chrono::seconds limit) {
+  if (!ranks.is_several()) return make_stream(config, stop, limit);
   StreamOptions options;
   options.tf32 = config.tf32;
   options.threads = threads_per_rank(ranks.local_size());
+  options.stop_wanted = [&ranks] { return ranks.stop_agreed(); };
   const Device device = parse_device(config.device);
   if (device.kind != DeviceKind::cpu) {
     fail(ExitCode::config, {"", "device", "cpu, where several ranks work together", to_string(device),

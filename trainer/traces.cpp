@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kernels/thread_pool.h"
+#include "trainer/rank_message.h"
 
 namespace gorgon {
 namespace {
@@ -27,6 +28,14 @@ int32_t copied_tokens(std::span<const int32_t> text, const std::vector<int32_t>&
 }
 
 }  // namespace
+
+HeadSums& HeadSums::operator+=(const HeadSums& other) {
+  cross_entropy += other.cross_entropy;
+  inside += other.inside;
+  count += other.count;
+  for (size_t n = 0; n < top.size(); ++n) top[n] += other.top[n];
+  return *this;
+}
 
 SeenToken see_token(const DraftHeads& heads, std::span<const float> logits, int32_t target) {
   const int32_t column = heads.column(target);
@@ -139,6 +148,77 @@ DecodedSet decode_prompts(const Backbone& backbone, const DraftHeads* heads, con
         if (progress) progress(++done);
       });
   set.times = decoder.times();
+  return set;
+}
+
+namespace {
+
+std::string packed_answer(const Answer& answer, const DecodeTimes& times) {
+  MessageWriter writer;
+  writer.add(answer.tokens);
+  writer.add(answer.emitted);
+  writer.add(answer.offered);
+  writer.add(answer.top_logit);
+  writer.add(answer.margin);
+  writer.add(answer.stopped);
+  writer.add(answer.prefill_seconds);
+  writer.add(answer.decode_seconds);
+  writer.add(times);
+  return writer.take();
+}
+
+void unpack_answer(const std::string& packed, Answer& answer, DecodeTimes& times) {
+  MessageReader reader(packed);
+  reader.get(answer.tokens);
+  reader.get(answer.emitted);
+  reader.get(answer.offered);
+  reader.get(answer.top_logit);
+  reader.get(answer.margin);
+  reader.get(answer.stopped);
+  reader.get(answer.prefill_seconds);
+  reader.get(answer.decode_seconds);
+  reader.get(times);
+}
+
+// `sign` 1 or -1.
+void add_times(const DecodeTimes& times, int sign, DecodeTimes& to) {
+  to.prefill += sign * times.prefill;
+  to.backbone += sign * times.backbone;
+  to.heads += sign * times.heads;
+  to.rest += sign * times.rest;
+  to.steps += sign * times.steps;
+}
+
+}  // namespace
+
+DecodedSet decode_divided(const Backbone& backbone, const DraftHeads& heads, const DecoderOptions& options,
+                          std::span<const Prompt> prompts, const Stream& stream, RankShare& share,
+                          const CountProgress& progress) {
+  const auto decode = [&](const std::vector<int64_t>& mine, const RankShare::Put& put) {
+    Decoder decoder(backbone, &heads, options, stream);
+    DecodeTimes before;
+    size_t next = 0;
+    decoder.run(
+        [&](DecodeRequest& request) {
+          if (next == mine.size()) return false;
+          const auto id = static_cast<uint64_t>(mine[next++]);
+          request = {id, prompts[id].tokens};
+          return true;
+        },
+        1,
+        [&](const DecodeRequest& request, Answer& answer) {
+          DecodeTimes times = decoder.times();
+          add_times(before, -1, times);
+          before = decoder.times();
+          put(static_cast<int64_t>(request.id), packed_answer(answer, times));
+        });
+  };
+  DecodedSet set;
+  for (const std::string& packed : share.collect(std::ssize(prompts), "answers", decode, progress)) {
+    DecodeTimes times;
+    unpack_answer(packed, set.answers.emplace_back(), times);
+    add_times(times, 1, set.times);
+  }
   return set;
 }
 

@@ -11,6 +11,7 @@
 #include "model/decoder.h"
 #include "model/draft_heads.h"
 #include "trainer/prompts.h"
+#include "trainer/rank_share.h"
 
 namespace gorgon {
 
@@ -20,6 +21,8 @@ struct HeadSums {
   int64_t inside = 0;            // those targets
   int64_t count = 0;             // all of them
   std::array<int64_t, 5> top{};  // right among the first 1..5
+
+  HeadSums& operator+=(const HeadSums& other);
 };
 
 // What a head made of one token that it had to foresee.
@@ -61,5 +64,10 @@ struct DecodedSet {
 DecodedSet decode_prompts(const Backbone& backbone, const DraftHeads* heads, const DecoderOptions& options,
                           std::span<const Prompt> prompts, int64_t batch, const Stream& stream,
                           const CountProgress& progress = {});
+// The same one prompt at a time, divided over ranks: prompt p by rank p mod n, and all get all answers; times
+// are summed over ranks.
+DecodedSet decode_divided(const Backbone& backbone, const DraftHeads& heads, const DecoderOptions& options,
+                          std::span<const Prompt> prompts, const Stream& stream, RankShare& share,
+                          const CountProgress& progress);
 
 }  // namespace gorgon

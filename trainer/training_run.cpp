@@ -70,8 +70,6 @@ TrainingRun::TrainingRun(const RunInputs& inputs, const fs::path& directory, con
   state_.loader = source_->state();
   for (const EvalSet& set : inputs.evals) accept_.emplace_back(set.answers);
   state_.metric = choose_metric();
-  if (config_.max_run_time > 0)
-    end_ = std::chrono::steady_clock::now() + std::chrono::seconds(config_.max_run_time);
   if (!checkpoint.empty()) resume(checkpoint);
   if (!inputs.ranks.is_first()) return;
   reports_.emplace(directory_, config_.report_to == ReportTo::tensorboard, state_.metrics_bytes,
@@ -100,13 +98,6 @@ void TrainingRun::resume(const fs::path& checkpoint) {
   saved_step_ = state_.step;
   console_.info(
       fmt::format("resumes behind step {} of {}, from {}", state_.step, max_steps_, checkpoint.string()));
-}
-
-// Only rank 0 measures accepted lengths, which may decide.
-void TrainingRun::take_rank_0s_judgement() {
-  RankGroup& ranks = inputs_.ranks;
-  if (!ranks.is_several()) return;
-  state_ = parse_training_state(broadcast_text(ranks.host(), to_json(state_), "the judgement"), "rank 0");
 }
 
 void TrainingRun::take_rank_0s_state() {
@@ -158,8 +149,7 @@ void TrainingRun::train_steps() {
 void TrainingRun::stop_point() const {
   inputs_.stream.stop_point();
   if (!inputs_.ranks.is_several()) return;
-  const bool is_over = std::chrono::steady_clock::now() >= end_;
-  std::vector<int64_t> wanted{inputs_.stop.requested() || is_over ? 1 : 0};
+  std::vector<int64_t> wanted{inputs_.share.stop_wanted() ? 1 : 0};
   all_reduce(inputs_.ranks.host(), wanted, ReduceOp::max, "stop requests");
   if (wanted[0] != 0) throw Stopped();
 }
@@ -259,8 +249,7 @@ void TrainingRun::evaluate() {
     console_.info(line);
   }
   state_.evaluated_step = state_.step;
-  judge(last_evaluations_);
-  take_rank_0s_judgement();
+  judge(last_evaluations_);  // all ranks have the same numbers
 }
 
 // The metric of the config, or the loss where the file has no prompt to measure an accepted length on.
@@ -315,9 +304,9 @@ std::vector<NamedEvaluation> TrainingRun::run_evaluations() {
     const EvalSet& set = inputs_.evals[i];
     {
       Progress progress(console_, set.name, set.dataset.sequences());
-      evaluations.emplace_back(set.name,
-                               evaluate_dataset(trainer_, backbone_, set.dataset, options, inputs_.stream,
-                                                [&](int64_t done, int64_t) { progress.update(done, ""); }));
+      evaluations.emplace_back(
+          set.name, evaluate_dataset(trainer_, backbone_, set.dataset, options, inputs_.stream, inputs_.share,
+                                     [&](int64_t done) { progress.update(done, ""); }));
     }
     measure_accept_length(i, evaluations.back().second);
   }
@@ -331,7 +320,7 @@ void TrainingRun::measure_accept_length(size_t set, Evaluation& evaluation) {
   evaluation.prompts = accept.prompts();
   evaluation.accept_length =
       accept.accept_length(backbone_, DraftHeads::of(trainer_.heads(), backbone_.config().vocab_size),
-                           inputs_.stream, [&](int64_t done) { progress.update(done, ""); });
+                           inputs_.stream, inputs_.share, [&](int64_t done) { progress.update(done, ""); });
 }
 
 void TrainingRun::save() {

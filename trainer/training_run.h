@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -18,10 +17,10 @@
 #include "trainer/evaluation.h"
 #include "trainer/head_trainer.h"
 #include "trainer/model_choice.h"
+#include "trainer/rank_share.h"
 #include "trainer/reports.h"
 #include "trainer/run_config.h"
 #include "trainer/state_source.h"
-#include "trainer/stop_signal.h"
 
 namespace gorgon {
 
@@ -40,8 +39,8 @@ struct RunInputs {
   const std::vector<int32_t>& vocab_ids;  // what medusa_vocab came to; empty = all tokens
   const CacheReader* cache;               // of the training data; nullptr = the backbone runs in every step
   const Stream& stream;
-  RankGroup& ranks;        // all read the same; only the first one writes
-  const StopSignal& stop;  // of several ranks: asked between steps, since they stop together
+  RankGroup& ranks;  // all read the same; only the first one writes
+  RankShare& share;  // of the same ranks, for evaluations; knows when this one wants to stop
 };
 
 HeadTrainerOptions head_trainer_options(const RunConfig& config, int64_t max_steps,
@@ -67,7 +66,6 @@ class TrainingRun {
  private:
   void resume(const std::filesystem::path& checkpoint);
   void take_rank_0s_state();
-  void take_rank_0s_judgement();
   void check_same_run(const std::filesystem::path& checkpoint) const;
   template <typename Work>
   auto saving_when_stopped(const Work& work);
@@ -101,8 +99,6 @@ class TrainingRun {
   HeadTrainer trainer_;
   StateRows rows_;  // of the step at work
   TrainingState state_;
-  // By max_run_time, for several ranks.
-  std::chrono::steady_clock::time_point end_ = std::chrono::steady_clock::time_point::max();
   int64_t saved_step_ = 0;  // of the newest checkpoint that holds all of state_
   std::optional<Reports> reports_;
   std::vector<AcceptEvaluator> accept_;            // one for each of inputs_.evals

@@ -93,7 +93,10 @@ void HostCommunicator::work() {
   for (;;) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
-    if (stopping_) return;
+    if (stopping_) {
+      jobs_.clear();  // who waits for one of them learns that it will not be done
+      return;
+    }
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
     lock.unlock();
@@ -111,7 +114,7 @@ void HostCommunicator::exchange(std::span<const Outgoing> out, std::span<const I
     if (aborted_) throw Error(ExitCode::peer, "the collectives were aborted");
     // Rank 0 hears all ranks and knows who is silent: it speaks first, and the others by themselves only
     // where it does not.
-    if (waited <= watch_.deadline() + (rank_ == 0 ? 0 : kFirstWord)) return;
+    if (waited <= watch_.patience() + (rank_ == 0 ? 0 : kFirstWord)) return;
     throw Error(ExitCode::peer, watch_.line(watch_.missing(peer), "nothing from it (ddp_timeout)"));
   });
   for (const Incoming& message : in) bytes_received_ += message.bytes;

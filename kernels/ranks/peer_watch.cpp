@@ -86,7 +86,7 @@ Peer peer_of(const std::vector<std::string>& lines, size_t at) {
   return {lines[at], lines[at + 1], std::atoi(lines[at + 2].c_str()), std::atoi(lines[at + 3].c_str())};
 }
 
-constexpr const char* kRestart = "see its log; the same command goes on from the last checkpoint";
+constexpr const char* kRestart = "see its log; the same command goes on from what is saved";
 
 }  // namespace
 
@@ -194,11 +194,12 @@ int PeerWatch::missing(int peer) const {
 
 std::string PeerWatch::line(int peer, const std::string& found) const {
   const std::lock_guard lock(mutex_);
-  const std::string at = step_ == 0 ? "before step 1" : "step " + std::to_string(step_);
+  std::string at;
+  if (step_ >= 0) at = (step_ == 0 ? "before step 1" : "step " + std::to_string(step_)) + ": ";
   std::string after;
   if (!collective_.empty()) after = ", after " + in_seconds(seconds_since(since_)) + " in it";
   return "rank " + std::to_string(peer) + " on " + peers_[static_cast<size_t>(peer)].host + ": " + at +
-         ": expected " + (collective_.empty() ? "its part" : "its part in " + collective_) + ", found " +
+         "expected " + (collective_.empty() ? "its part" : "its part in " + collective_) + ", found " +
          found + after + "; " + kRestart;
 }
 

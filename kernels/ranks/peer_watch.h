@@ -52,10 +52,12 @@ class PeerWatch {
 
   const std::vector<Peer>& peers() const { return peers_; }  // [size]
   void start(OnLoss on_loss);
-  void set_deadline(double seconds) { deadline_ = seconds; }
-  double deadline() const { return deadline_; }
+  void set_deadline(double seconds) { deadline_ = patience_ = seconds; }
+  void set_patience(double seconds) { patience_ = seconds; }  // of collectives alone
+  double patience() const { return patience_; }
 
-  // What this process is at, for reports. begin and end enclose a collective.
+  // What this process is at, for reports; step 0 = before the first, negative = no steps. begin and end
+  // enclose a collective.
   void set_step(int64_t step);
   void begin(std::string_view collective);
   void end();
@@ -94,7 +96,7 @@ class PeerWatch {
   std::vector<Peer> peers_;
   std::vector<Connection> connections_;  // rank 0: to all others; others: to rank 0
   std::mutex sending_;
-  std::atomic<double> deadline_{600};
+  std::atomic<double> deadline_{600}, patience_{600};
   OnLoss on_loss_;
 
   mutable std::mutex mutex_;  // of what follows

@@ -112,6 +112,10 @@ void RankGroup::set_deadline(double seconds) {
   if (watch_) watch_->set_deadline(seconds);
 }
 
+void RankGroup::set_patience(double seconds) {
+  if (watch_) watch_->set_patience(seconds);
+}
+
 void RankGroup::leave() {
   if (!watch_) return;
   communicator_->barrier("the end");

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -34,6 +35,11 @@ class RankGroup {
 
   void set_step(int64_t step);        // named in reports
   void set_deadline(double seconds);  // of every collective, and of a silent rank; 600 at first
+  // Of collectives alone: while one rank does what the others wait for.
+  void set_patience(double seconds);
+  // All ranks have agreed to leave the work at hand; streams of ranks ask at their stop points.
+  void agree_to_stop() { stop_agreed_ = true; }
+  bool stop_agreed() const { return stop_agreed_; }
   void leave();                       // the end, when all went well: waits for the others
   void fail(const std::string& why);  // the end, when it did not: tells the others
 
@@ -41,6 +47,7 @@ class RankGroup {
   void find_neighbours();
 
   int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
+  std::atomic<bool> stop_agreed_{false};
   std::unique_ptr<MpiJob> mpi_;
   std::unique_ptr<PeerWatch> watch_;
   std::unique_ptr<Transport> transport_;

@@ -28,7 +28,7 @@ class DecodeEvaluationTest : public testing::Test {
     options_.batches = {1, 4};
   }
   DecodeEvaluation evaluate() {
-    return evaluate_decoding(backbone_, *heads_, prompts_, options_, stream_,
+    return evaluate_decoding(backbone_, *heads_, prompts_, options_, stream_, share_,
                              [](const std::string&) { return CountProgress{}; });
   }
 
@@ -37,6 +37,8 @@ class DecodeEvaluationTest : public testing::Test {
   Backbone backbone_{model_.weights(), DType::f32};
   TemporaryHeads file_;
   std::optional<DraftHeads> heads_;
+  RankGroup alone_;
+  RankShare share_{alone_, [] { return false; }};
   std::vector<Prompt> prompts_;
   DecodeEvaluationOptions options_;
 };

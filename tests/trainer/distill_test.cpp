@@ -28,13 +28,15 @@ class DistillTest : public testing::Test {
     options_.identity = "{}\n";
   }
   DistillOutcome run(const std::filesystem::path& output) {
-    return distill(backbone_, prompts_, tokenizer_, options_, output, stream_, {});
+    return distill(backbone_, prompts_, tokenizer_, options_, output, stream_, share_, {});
   }
 
   TinyModel model_{41};
   Stream stream_{Device{}, 2};
   Backbone backbone_{model_.weights(), DType::f32};
   Tokenizer tokenizer_ = Tokenizer::from_directory(std::string(GORGON_TEST_DATA) + "/tokenizer/smollm");
+  RankGroup alone_;
+  RankShare share_{alone_, [] { return false; }};
   std::vector<Prompt> prompts_;
   DistillOptions options_;
   TemporaryDirectory folder_;
