@@ -30,4 +30,20 @@ void cpu::loss_sums(const CrossEntropyStatistics& statistics, ConstView hits, Co
   }
 }
 
+void add_losses(const LossSums* parts, int n, int heads, LossSums* to, const Stream& stream) {
+  (stream.device().kind == DeviceKind::cuda ? cuda::add_losses : cpu::add_losses)(parts, n, heads, to,
+                                                                                  stream);
+}
+
+void cpu::add_losses(const LossSums* parts, int n, int heads, LossSums* to, const Stream&) {
+  for (int k = 0; k < heads; ++k) {
+    to[k] = {};
+    for (int r = 0; r < n; ++r) {
+      const LossSums& part = parts[r * heads + k];
+      to[k].cross_entropy += part.cross_entropy;
+      for (int i = 0; i < 5; ++i) to[k].top[i] += part.top[i];
+    }
+  }
+}
+
 }  // namespace gorgon

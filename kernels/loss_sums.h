@@ -16,13 +16,18 @@ struct LossSums {
 void loss_sums(const CrossEntropyStatistics& statistics, ConstView hits, ConstView labels, Write write,
                LossSums* sums, const Stream& stream);
 
+// to [heads] = the sums of parts [n, heads], added up in that order; not overlapping.
+void add_losses(const LossSums* parts, int n, int heads, LossSums* to, const Stream& stream);
+
 namespace cpu {
+void add_losses(const LossSums* parts, int n, int heads, LossSums* to, const Stream& stream);
 void loss_sums(const CrossEntropyStatistics& statistics, ConstView hits, ConstView labels, Write write,
                LossSums* sums, const Stream& stream);
-}
+}  // namespace cpu
 namespace cuda {
+void add_losses(const LossSums* parts, int n, int heads, LossSums* to, const Stream& stream);
 void loss_sums(const CrossEntropyStatistics& statistics, ConstView hits, ConstView labels, Write write,
                LossSums* sums, const Stream& stream);
-}
+}  // namespace cuda
 
 }  // namespace gorgon

@@ -28,6 +28,19 @@ __global__ void loss_sums_kernel(const float* max, const float* sum, const float
   for (int n = 0; n < 5; ++n) to->top[n] = top[n] + (accumulate ? to->top[n] : 0);
 }
 
+// A thread a head.
+__global__ void add_kernel(const LossSums* parts, int n, int heads, LossSums* to) {
+  const int k = static_cast<int>(threadIdx.x);
+  if (k >= heads) return;
+  LossSums sum = parts[k];
+  for (int r = 1; r < n; ++r) {
+    const LossSums& part = parts[r * heads + k];
+    sum.cross_entropy += part.cross_entropy;
+    for (int i = 0; i < 5; ++i) sum.top[i] += part.top[i];
+  }
+  to[k] = sum;
+}
+
 }  // namespace
 
 void loss_sums(const CrossEntropyStatistics& statistics, ConstView hits, ConstView labels, Write write,
@@ -35,6 +48,11 @@ void loss_sums(const CrossEntropyStatistics& statistics, ConstView hits, ConstVi
   launch(loss_sums_kernel, dim3(1), dim3(kThreads), kWarpSize * sizeof(double), stream,
          statistics.max.as<float>(), statistics.sum.as<float>(), statistics.label_logit.as<float>(),
          hits.as<int32_t>(), labels.as<int32_t>(), labels.elements(), write == Write::accumulate, sums);
+}
+
+void add_losses(const LossSums* parts, int n, int heads, LossSums* to, const Stream& stream) {
+  launch(add_kernel, dim3(1), dim3(static_cast<unsigned>(divide_up(heads, kWarpSize) * kWarpSize)), 0, stream,
+         parts, n, heads, to);
 }
 
 }  // namespace gorgon::cuda

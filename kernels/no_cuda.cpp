@@ -71,6 +71,9 @@ void cross_entropy_statistics(ConstView, ConstView, ConstView, int64_t, View, co
                               const Stream&) {
   not_built();
 }
+void merge_ranges(ConstView, const CrossEntropyStatistics&, const Stream&) {
+  not_built();
+}
 void cross_entropy_hits(ConstView, ConstView, int64_t, const CrossEntropyStatistics&, View, const Stream&) {
   not_built();
 }
@@ -79,6 +82,9 @@ void cross_entropy_gradient(View, ConstView, int64_t, const CrossEntropyStatisti
   not_built();
 }
 
+void add_losses(const LossSums*, int, int, LossSums*, const Stream&) {
+  not_built();
+}
 void loss_sums(const CrossEntropyStatistics&, ConstView, ConstView, Write, LossSums*, const Stream&) {
   not_built();
 }

@@ -29,12 +29,18 @@ struct CrossEntropyStatistics {
   View label_logit;  // f32[R]
 };
 
+// An empty range has max -inf, sum 0 and label_logit -inf, and no hits.
+//
 // Columns whose logits are still in the cache when their statistics are taken.
 constexpr int64_t kVocabularyTile = 4096;
 
 // x T[R, H], weight T[N, H], labels i32[R], logits T[R, N] (out); T = f32 or bf16.
 void cross_entropy_statistics(ConstView x, ConstView weight, ConstView labels, int64_t begin, View logits,
                               const CrossEntropyStatistics& statistics, const Stream& stream);
+
+// Statistics of n ranges to those of the whole row: ranges f32[n, 3, R] (max, sum, label_logit of the first
+// range, then of the second, ...), added up in that order. Not overlapping.
+void merge_ranges(ConstView ranges, const CrossEntropyStatistics& whole, const Stream& stream);
 
 // hits i32[R] alone, for evaluation; logits are left as they are.
 void cross_entropy_hits(ConstView logits, ConstView labels, int64_t begin,
@@ -45,6 +51,7 @@ void cross_entropy_gradient(View logits, ConstView labels, int64_t begin, const 
                             ConstView row_scale, View hits, const Stream& stream);
 
 namespace cpu {
+void merge_ranges(ConstView ranges, const CrossEntropyStatistics& whole, const Stream& stream);
 // What one row of logits needs: the label's column, clamped to 0..n (ties count before it only), and numbers
 // of the whole row.
 struct LogitRow {
@@ -61,6 +68,7 @@ void cross_entropy_gradient(View logits, ConstView labels, int64_t begin, const 
 void label_logits(ConstView logits, ConstView labels, int64_t begin, View out, const Stream& stream);
 }  // namespace cpu
 namespace cuda {
+void merge_ranges(ConstView ranges, const CrossEntropyStatistics& whole, const Stream& stream);
 void cross_entropy_statistics(ConstView x, ConstView weight, ConstView labels, int64_t begin, View logits,
                               const CrossEntropyStatistics& statistics, const Stream& stream);
 void cross_entropy_hits(ConstView logits, ConstView labels, int64_t begin,

@@ -116,6 +116,25 @@ __global__ void second_pass_kernel(T* logits, int64_t stride, int64_t n, const i
   if (threadIdx.x == 0) hits[r] = ahead;
 }
 
+// A thread a row.
+__global__ void merge_kernel(const float* ranges, int64_t n, int64_t rows, float* max, float* sum,
+                             float* label_logit) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= rows) return;
+  float highest = minus_infinity(), label = minus_infinity(), total = 0.0f;
+  for (int64_t r = 0; r < n; ++r) {
+    highest = fmaxf(highest, ranges[3 * r * rows + i]);
+    label = fmaxf(label, ranges[(3 * r + 2) * rows + i]);
+  }
+  for (int64_t r = 0; r < n; ++r) {
+    const float part = ranges[(3 * r + 1) * rows + i];
+    if (part != 0.0f) total += part * expf(ranges[3 * r * rows + i] - highest);  // 0: an empty range
+  }
+  max[i] = highest;
+  sum[i] = total;
+  label_logit[i] = label;
+}
+
 template <typename T>
 void statistics(ConstView logits, ConstView labels, int64_t begin, const CrossEntropyStatistics& result,
                 const Stream& stream) {
@@ -161,6 +180,14 @@ void cross_entropy_gradient(View logits, ConstView labels, int64_t begin, const 
                                                        labels, begin, whole, scale, hits, stream)
                             : second_pass<bf16, true>(logits.as<bf16>(), logits.stride(), logits.columns(),
                                                       labels, begin, whole, scale, hits, stream);
+}
+
+void merge_ranges(ConstView ranges, const CrossEntropyStatistics& whole, const Stream& stream) {
+  constexpr unsigned kThreads = 128;
+  const int64_t rows = ranges.shape[2];
+  launch(merge_kernel, dim3(static_cast<unsigned>(divide_up(rows, int64_t{kThreads}))), dim3(kThreads), 0,
+         stream, ranges.as<float>(), ranges.shape[0], rows, whole.max.as<float>(), whole.sum.as<float>(),
+         whole.label_logit.as<float>());
 }
 
 }  // namespace gorgon::cuda

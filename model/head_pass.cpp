@@ -8,6 +8,7 @@
 #include "kernels/error.h"
 #include "kernels/profile.h"
 #include "kernels/resblock.h"
+#include "kernels/transfer.h"
 
 namespace gorgon {
 
@@ -21,32 +22,37 @@ int64_t logit_stride(int64_t vocabulary) {
   return lines % kPage == 0 ? lines + kLine : lines;
 }
 
-// A tensor's first n values on the host.
+// A view's values on the host.
 template <typename T>
-std::vector<T> read(const Tensor& tensor, int64_t n) {
-  std::vector<T> values(static_cast<size_t>(n));
-  copy_bytes({}, values.data(), tensor.device(), tensor.data(), bytes_of(tensor.type(), n));
+std::vector<T> read(ConstView view) {
+  std::vector<T> values(static_cast<size_t>(view.elements()));
+  copy_bytes({}, values.data(), view.device, view.data, bytes_of(view.type, view.elements()));
   return values;
 }
 
 }  // namespace
 
-HeadPass::HeadPass(const HeadPassShape& shape, Device device) : shape_(shape) {
+HeadPass::HeadPass(const HeadPassShape& shape, Device device, Communicator* ranks) : shape_(shape) {
+  const int64_t own = shape.rows * shape.own_hidden();
   const int64_t wide = shape.hidden + shape.rank;
   const Shape rows_by_hidden = {shape.rows, shape.hidden}, rows_by_wide = {shape.rows, wide};
   for (int l = 0; l < shape.layers; ++l) {
     x_.emplace_back(shape.type, rows_by_hidden, device);
-    u_.emplace_back(DType::f32, rows_by_hidden, device);
+    u_.emplace_back(DType::f32, Shape{own}, device);
   }
   x_.emplace_back(shape.type, rows_by_wide, device);
-  du_ = Tensor(shape.type, rows_by_hidden, device);
+  du_ = Tensor(shape.type, {own}, device);
   dy_ = Tensor(DType::f32, rows_by_wide, device);
   logits_ = Tensor(shape.type, {shape.rows, logit_stride(shape.vocabulary)}, device,
                    {"logits of a chunk", "set medusa_vocab: seen, or lower medusa_num_heads"});
-  max_ = Tensor(DType::f32, {shape.rows}, device);
-  sum_ = Tensor(DType::f32, {shape.rows}, device);
-  label_logit_ = Tensor(DType::f32, {shape.rows}, device);
+  statistics_ = Tensor(DType::f32, {3 * shape.rows}, device);
   hits_ = Tensor(DType::i32, {shape.rows}, device);
+  if (shape.shard) {
+    require(ranks != nullptr, "HeadPass", "a shard without its ranks");
+    exchange_.emplace(*shape.shard, *ranks, shape.rows, shape.type, device);
+    own_state_ = Tensor(shape.type, {own}, device);
+    own_dy_ = Tensor(DType::f32, {own}, device);
+  }
   if (shape.rank == 0) return;
   joint_ = Tensor(shape.type, {shape.vocabulary, wide}, device);
   std::vector<int32_t> numbers(static_cast<size_t>(shape.rows));
@@ -58,10 +64,15 @@ HeadPass::HeadPass(const HeadPassShape& shape, Device device) : shape_(shape) {
 
 int64_t HeadPass::workspace_bytes(const HeadPassShape& shape) {
   const int64_t states = shape.rows * shape.hidden, low = shape.rows * shape.rank;
-  int64_t bytes = bytes_of(shape.type, states * (shape.layers + 2) + low) +
-                  bytes_of(DType::f32, states * (shape.layers + 1) + low) +
+  const int64_t own = shape.rows * shape.own_hidden();
+  int64_t bytes = bytes_of(shape.type, states * (shape.layers + 1) + own + low) +
+                  bytes_of(DType::f32, own * shape.layers + states + low) +
                   bytes_of(shape.type, shape.rows * logit_stride(shape.vocabulary)) +
                   4 * bytes_of(DType::f32, shape.rows);
+  if (shape.shard) {
+    bytes += HeadExchange::workspace_bytes(*shape.shard, shape.rows, shape.type) + bytes_of(shape.type, own) +
+             bytes_of(DType::f32, own);
+  }
   if (shape.rank == 0) return bytes;
   bytes += bytes_of(shape.type, shape.vocabulary * (shape.hidden + shape.rank)) +
            bytes_of(DType::i32, shape.rows) + bytes_of(DType::f32, low);
@@ -73,7 +84,33 @@ View HeadPass::logits() {
 }
 
 CrossEntropyStatistics HeadPass::statistics() {
-  return {chunk(max_), chunk(sum_), chunk(label_logit_)};
+  const View all = statistics_.view();
+  return {all.rows(0, rows_), all.rows(rows_, 2 * rows_), all.rows(2 * rows_, 3 * rows_)};
+}
+
+ConstView HeadPass::own_bias(const MedusaHead::ResBlock& block) const {
+  const ConstView bias = block.bias.view();
+  return shape_.shard ? ConstView(bias.rows(shape_.shard->first_hidden(), shape_.shard->end_hidden())) : bias;
+}
+
+// x_{l+1} from x_l.
+void HeadPass::forward_block(const MedusaHead& head, size_t l, const Stream& stream) {
+  const MedusaHead::ResBlock& block = head.blocks[l];
+  gemm(state(l), block.weight.view(), own(u_[l]), {.transpose_b = true}, stream);
+  const View to = exchange_ ? own(own_state_) : state(l + 1);
+  resblock_forward(own(u_[l]), own_bias(block), own_columns(state(l)), to, stream);
+  if (exchange_) exchange_->gather_columns(to, state(l + 1), stream);
+}
+
+// dy += du W, in front of block l; of a shard the sum over ranks.
+void HeadPass::backward_input(const MedusaHead& head, size_t l, const Stream& stream) {
+  const View dy = chunk(dy_).columns(0, shape_.hidden);
+  if (exchange_) {
+    zero(chunk(dy_), stream);
+    copy_rows(own(own_dy_), own_columns(dy), stream);
+  }
+  gemm(own(du_), head.blocks[l].weight.view(), dy, {.write = Write::accumulate}, stream);
+  if (exchange_) exchange_->sum_columns(dy, own(own_dy_), stream);
 }
 
 // The matrix that the last states [x_L] or [x_L, v] are multiplied with.
@@ -95,30 +132,32 @@ void HeadPass::forward(const MedusaHead& head, ConstView hidden, ConstView rows,
   {
     const ProfileScope scope(stream, "heads: ResBlocks");
     gather_rows(hidden, rows, state(0), stream);
-    for (size_t l = 0; l < u_.size(); ++l) {
-      gemm(state(l), head.blocks[l].weight.view(), chunk(u_[l]), {.transpose_b = true}, stream);
-      resblock_forward(chunk(u_[l]), head.blocks[l].bias.view(), state(l), state(l + 1), stream);
-    }
+    for (size_t l = 0; l < u_.size(); ++l) forward_block(head, l, stream);
   }
   const ProfileScope scope(stream, "heads: logits");
   if (shape_.rank > 0) gemm(state(u_.size()), head.a.view(), low(), {.transpose_b = true}, stream);
-  cross_entropy_statistics(chunk(x_.back()), weight_of(head, stream), labels, 0, logits(), statistics(),
-                           stream);
+  cross_entropy_statistics(chunk(x_.back()), weight_of(head, stream), labels, first_output(), logits(),
+                           statistics(), stream);
+  if (exchange_) exchange_->merge(statistics_.view().rows(0, 3 * rows_), stream);
 }
 
 void HeadPass::count_hits(ConstView labels, const Stream& stream) {
   const ProfileScope scope(stream, "heads: hits");
-  cross_entropy_hits(logits(), labels, 0, statistics(), chunk(hits_), stream);
+  cross_entropy_hits(logits(), labels, first_output(), statistics(), chunk(hits_), stream);
+  if (exchange_) exchange_->sum_hits(chunk(hits_), stream).wait();
 }
 
 void HeadPass::backward(const MedusaHead& head, ConstView labels, ConstView row_scale,
                         const HeadGradients& gradients, Write write, const Stream& stream) {
   {
     const ProfileScope scope(stream, "heads: gradient of the logits");
-    cross_entropy_gradient(logits(), labels, 0, statistics(), row_scale, chunk(hits_), stream);
+    cross_entropy_gradient(logits(), labels, first_output(), statistics(), row_scale, chunk(hits_), stream);
   }
+  Pending hits;
+  if (exchange_) hits = exchange_->sum_hits(chunk(hits_), stream);
   backward_linear(head, gradients, write, stream);
   backward_blocks(head, gradients, write, stream);
+  hits.wait();
 }
 
 void HeadPass::backward_linear(const MedusaHead& head, const HeadGradients& gradients, Write write,
@@ -151,13 +190,12 @@ void HeadPass::backward_low_rank(const MedusaHead& head, const HeadGradients& gr
 void HeadPass::backward_blocks(const MedusaHead& head, const HeadGradients& gradients, Write write,
                                const Stream& stream) {
   const ProfileScope scope(stream, "heads: ResBlocks backward");
-  const View dy = chunk(dy_).columns(0, shape_.hidden);
+  const View whole = chunk(dy_).columns(0, shape_.hidden), dy = exchange_ ? own(own_dy_) : whole;
+  if (exchange_) exchange_->sum_columns(whole, dy, stream);
   for (size_t l = u_.size(); l-- > 0;) {
-    resblock_backward(dy, chunk(u_[l]), chunk(du_), gradients.bias[l], write, stream);
-    gemm(chunk(du_), state(l), gradients.weight[l], {.transpose_a = true, .write = write}, stream);
-    if (l > 0) {
-      gemm(chunk(du_), head.blocks[l].weight.view(), dy, {.write = Write::accumulate}, stream);
-    }
+    resblock_backward(dy, own(u_[l]), own(du_), gradients.bias[l], write, stream);
+    gemm(own(du_), state(l), gradients.weight[l], {.transpose_a = true, .write = write}, stream);
+    if (l > 0) backward_input(head, l, stream);
   }
 }
 
@@ -167,19 +205,19 @@ void HeadPass::add_sums(ConstView labels, Write write, LossSums* sums, const Str
 
 std::vector<double> HeadPass::losses(const Stream& stream) const {
   stream.synchronize();
-  const auto max = read<float>(max_, rows_), sum = read<float>(sum_, rows_);
-  const auto label_logit = read<float>(label_logit_, rows_);
-  std::vector<double> losses(max.size());
-  for (size_t i = 0; i < losses.size(); ++i) {
-    losses[i] = static_cast<double>(max[i]) + std::log(static_cast<double>(sum[i])) -
-                static_cast<double>(label_logit[i]);
+  const auto values = read<float>(statistics_.view().rows(0, 3 * rows_));
+  const auto rows = static_cast<size_t>(rows_);
+  std::vector<double> losses(rows);
+  for (size_t i = 0; i < rows; ++i) {
+    losses[i] = static_cast<double>(values[i]) + std::log(static_cast<double>(values[rows + i])) -
+                static_cast<double>(values[2 * rows + i]);
   }
   return losses;
 }
 
 std::vector<int32_t> HeadPass::hits(const Stream& stream) const {
   stream.synchronize();
-  return read<int32_t>(hits_, rows_);
+  return read<int32_t>(hits_.view().rows(0, rows_));
 }
 
 }  // namespace gorgon

@@ -1,28 +1,19 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "kernels/tensor.h"
 #include "kernels/weight_matrix.h"
-#include "model/head_vocabulary.h"
+#include "model/head_shard.h"
+#include "model/medusa_options.h"
 
 namespace gorgon {
 
-// What turns a head's last state into logits: a trained Linear of its own, the frozen lm_head, or lm_head + B
-// A with B and A trained.
-enum class HeadLinear : uint8_t { own, shared, lowrank };
-
-struct MedusaOptions {
-  int num_heads = 5;   // K
-  int num_layers = 1;  // L ResBlocks a head, distinct
-  HeadLinear linear = HeadLinear::own;
-  int64_t rank = 16;                     // r of lowrank
-  int64_t vocabulary = kFullVocabulary;  // the choice; the ids that it came to are MedusaHeads::vocab_ids
-};
-
-// One trained head: L times x + silu(W x + b), then logits = Linear x (no bias) over N tokens.
+// One trained head: L times x + silu(W x + b), then logits = Linear x (no bias) over N tokens. Of a shard
+// (head_shard.h), N and the weights' first H are those of its ranges.
 struct MedusaHead {
   struct ResBlock {
     Tensor weight;  // T[H, H]
@@ -40,14 +31,16 @@ struct MedusaHeads {
   MedusaOptions options;
   std::vector<int32_t> vocab_ids;  // [N] ascending; empty = the whole vocabulary, N = V
   std::vector<MedusaHead> heads;
+  std::optional<HeadShard> shard;  // none: the heads are whole
 
   // lm_head [V, H] is f32, bf16 or blocks; frozen rows share its memory where nothing has to be converted.
   static MedusaHeads initialise(const MedusaOptions& options, const WeightMatrix& lm_head,
                                 std::vector<int32_t> vocab_ids, DType type, uint64_t seed,
-                                const Stream& stream);
+                                const Stream& stream, std::optional<HeadShard> shard = std::nullopt);
 
   int64_t hidden() const { return heads[0].blocks[0].bias.elements(); }  // H
-  int64_t outputs() const;                                               // N
+  int64_t outputs() const;                                               // N, of whole heads
+  int64_t own_outputs() const;                                           // of the shard
 };
 
 // One trained parameter with the name it has in medusa_heads.safetensors: "{k}.{l}.linear.weight",
@@ -58,6 +51,7 @@ struct NamedParameter {
   int head;
   bool is_bias;
   View view;
+  std::vector<int64_t> bounds;  // [n + 1] of the rows that each rank of a shard holds; empty = whole here
 };
 std::vector<NamedParameter> parameters(MedusaHeads& heads);
 

@@ -8,10 +8,11 @@ namespace gorgon {
 
 // One parameter, or one shard of it.
 struct ParamGroup {
-  uint32_t id = 0;            // of the parameter, a part of the counter of stochastic rounding
-  int64_t global_offset = 0;  // of the shard's first element in the logical tensor; a multiple of 256
-  View param;                 // T[n], T = f32 or bf16, contiguous
-  ConstView grad;             // T[n]
+  uint32_t id = 0;               // of the parameter, a part of the counter of stochastic rounding
+  int64_t global_offset = 0;     // of the shard's first element in the logical tensor; a multiple of 256
+  int64_t logical_elements = 0;  // of the logical tensor, where this is a shard of it; 0 = n
+  View param;                    // T[n], T = f32 or bf16, contiguous
+  ConstView grad;                // T[n]
   float lr_multiplier = 1.0f;
   float weight_decay = 0.0f;
 };

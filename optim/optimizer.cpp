@@ -28,10 +28,12 @@ Optimizer::Optimizer(const OptimizerOptions& options, uint64_t seed, std::vector
       scalars_(DType::u8, {static_cast<int64_t>(sizeof(StepScalars))}, stream.device()) {
   const Device device = stream.device();
   for (const ParamGroup& group : groups_) {
-    require(group.global_offset == 0, "Optimizer", "a shard where a whole tensor is expected");
     const int64_t n = group.param.elements();
+    const int64_t logical = group.logical_elements > 0 ? group.logical_elements : n;
     State state;
-    if (options.eight_bit && n >= kMinEightBitElements) {
+    state.eight_bit = options.eight_bit && logical >= kMinEightBitElements;
+    state.has_master = options.f32_master_weights && group.param.type == DType::bf16;
+    if (state.eight_bit) {
       const int64_t blocks = (n + kStateBlock - 1) / kStateBlock;
       state.momentum = codes_of_zero(n, signed_code_map().zero, device);
       state.variance = codes_of_zero(n, unsigned_code_map().zero, device);
@@ -41,7 +43,7 @@ Optimizer::Optimizer(const OptimizerOptions& options, uint64_t seed, std::vector
       state.momentum = Tensor::zeros(DType::f32, {n}, device, kState);
       state.variance = Tensor::zeros(DType::f32, {n}, device, kState);
     }
-    if (options.f32_master_weights && group.param.type == DType::bf16) {
+    if (state.has_master) {
       state.master = Tensor(DType::f32, {n}, device, kState);
       convert(group.param, state.master.view(), stream);
     }
@@ -53,9 +55,11 @@ AdamWState Optimizer::views(State& state) {
   AdamWState views;
   views.momentum = state.momentum.view();
   views.variance = state.variance.view();
-  if (!state.momentum_absmax.empty()) views.momentum_absmax = state.momentum_absmax.view();
-  if (!state.variance_absmax.empty()) views.variance_absmax = state.variance_absmax.view();
-  if (!state.master.empty()) views.master = state.master.view();
+  if (state.eight_bit) {
+    views.momentum_absmax = state.momentum_absmax.view();
+    views.variance_absmax = state.variance_absmax.view();
+  }
+  if (state.has_master) views.master = state.master.view();
   return views;
 }
 
@@ -71,14 +75,14 @@ void Optimizer::step(const StepScalars* scalars, const Stream& stream) {
 }
 
 std::vector<Optimizer::NamedState> Optimizer::states(size_t i) {
-  std::vector<NamedState> named;
+  const State& state = states_.at(i);
   const AdamWState s = views(states_.at(i));
-  for (const auto& [name, view] :
-       {NamedState{"momentum", s.momentum}, NamedState{"variance", s.variance},
-        NamedState{"momentum_absmax", s.momentum_absmax}, NamedState{"variance_absmax", s.variance_absmax},
-        NamedState{"master", s.master}}) {
-    if (view.data != nullptr) named.push_back({name, view});
+  std::vector<NamedState> named{{"momentum", s.momentum}, {"variance", s.variance}};
+  if (state.eight_bit) {
+    named.push_back({"momentum_absmax", s.momentum_absmax, kStateBlock});
+    named.push_back({"variance_absmax", s.variance_absmax, kStateBlock});
   }
+  if (state.has_master) named.push_back({"master", s.master});
   return named;
 }
 

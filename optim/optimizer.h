@@ -8,13 +8,13 @@
 
 namespace gorgon {
 
-// AdamW over whole tensors, with the states it keeps for them: eight bits for tensors of at least
-// kMinEightBitElements elements when options.eight_bit is set, f32 otherwise. adamw (32 bits) follows
-// PyTorch, adamw_8bit follows bitsandbytes, its small tensors too. options.f32_master_weights keeps an f32
-// copy of bf16 parameters, taken when the optimizer is made.
+// AdamW over tensors or shards of them, with the states it keeps for them: eight bits for logical tensors of
+// at least kMinEightBitElements elements when options.eight_bit is set, f32 otherwise. adamw (32 bits)
+// follows PyTorch, adamw_8bit follows bitsandbytes, its small tensors too. options.f32_master_weights keeps
+// an f32 copy of bf16 parameters, taken when the optimizer is made.
 class Optimizer {
  public:
-  // Views of the groups must outlive it; global_offset is 0.
+  // Views of the groups must outlive it.
   Optimizer(const OptimizerOptions& options, uint64_t seed, std::vector<ParamGroup> groups,
             const Stream& stream);
 
@@ -22,10 +22,11 @@ class Optimizer {
   void step(const StepScalars* scalars, const Stream& stream);  // in the stream's device memory
 
   // States of group i: "momentum", "variance", "momentum_absmax", "variance_absmax", "master", those that
-  // exist.
+  // exist, also where a shard holds nothing of them.
   struct NamedState {
     std::string name;
     View view;
+    int64_t elements_each = 1;  // elements of the parameter that one of its values is for
   };
   std::vector<NamedState> states(size_t i);
 
@@ -34,6 +35,7 @@ class Optimizer {
  private:
   struct State {
     Tensor momentum, variance, momentum_absmax, variance_absmax, master;
+    bool eight_bit = false, has_master = false;
   };
   static AdamWState views(State& state);
 

@@ -1,5 +1,4 @@
 #include <chrono>
-#include <fstream>
 #include <optional>
 
 #include <fmt/format.h>
@@ -25,18 +24,6 @@ std::string hours(double seconds) {
   if (seconds < 90) return fmt::format("{:.0f} s", seconds);
   if (seconds < 5400) return fmt::format("{:.0f} min", seconds / 60);
   return fmt::format("{:.1f} h", seconds / 3600);
-}
-
-// MemAvailable of the machine, or what a GPU has left; nothing where nobody says.
-std::optional<int64_t> free_bytes(Device device) {
-  if (device.kind == DeviceKind::cuda) return cuda::memory_state(device.index).free;
-  std::ifstream file("/proc/meminfo");
-  std::string key, unit;
-  int64_t kibibytes = 0;
-  while (file >> key >> kibibytes && std::getline(file, unit)) {
-    if (key == "MemAvailable:") return kibibytes * 1024;
-  }
-  return std::nullopt;
 }
 
 // Operations a second of a product as large as those of a step.

@@ -12,6 +12,8 @@
 #include "trainer/data_sets.h"
 #include "trainer/head_sizes.h"
 #include "trainer/heads_file.h"
+#include "trainer/memory_plan.h"
+#include "trainer/parallel_heads.h"
 #include "trainer/profile_table.h"
 #include "trainer/rank_agreement.h"
 #include "trainer/report_page.h"
@@ -269,6 +271,23 @@ std::function<bool()> stop_wanted(const StopSignal& stop, int64_t max_seconds) {
   return [&stop, end] { return stop.requested() || Clock::now() >= end; };
 }
 
+// Whether heads are divided over the ranks; all come to the same answer.
+bool divides_heads(const RunConfig& config, const RunData& data, RankGroup& ranks, Device device,
+                   Console& console) {
+  if (!ranks.is_several()) return false;
+  const ModelConfig& model = data.weights.config;
+  const int64_t outputs = data.vocab_ids.empty() ? data.weights.lm_head.rows : std::ssize(data.vocab_ids);
+  const std::optional<int64_t> free = free_bytes(device);
+  const int64_t wanted =
+      plan_heads_memory(config, model, outputs) * (device.kind == DeviceKind::cpu ? ranks.local_size() : 1);
+  std::vector<int64_t> too_little{free && *free < wanted ? 1 : 0};
+  all_reduce(ranks.host(), too_little, ReduceOp::max, "memory");
+  const ParallelChoice choice = resolve_parallel_heads(
+      config, {config.heads, model.hidden_size, outputs, config.compute()}, too_little[0] == 0, ranks.size());
+  if (!choice.reason.empty()) console.info(choice.reason);
+  return choice.mode == ParallelHeads::vocab;
+}
+
 // Trains; with `wanted`, prints where the time of the steps went, also of a run that is stopped.
 void train_profiled(TrainingRun& run, bool wanted, Stream& stream) {
   std::optional<Profile> profile;
@@ -315,8 +334,11 @@ int train_command(const TrainArguments& arguments, Console& console, const StopS
   const RunData data = load_run_data(arguments, config, own, stream, console, share);
   std::unique_ptr<CacheReader> cache;
   if (!ranks.is_several()) cache = cache_of(arguments, start.checkpoint, *own, data, stream, config, console);
-  const RunInputs inputs{config,      data.weights, data.train, data.evals, data.vocab_ids,
-                         cache.get(), stream,       ranks,      share};
+  const RunInputs inputs{
+      config,     data.weights,   data.train,
+      data.evals, data.vocab_ids, cache.get(),
+      stream,     ranks,          divides_heads(config, data, ranks, stream.device(), console),
+      share};
   // Not before all that the new run needs is there.
   if (arguments.force && own != nullptr) own->clear();
   TrainingRun run(inputs, config.output_dir, start.checkpoint, console);

@@ -29,11 +29,44 @@ Sequences sequences_of_batch(const Dataset& dataset, int64_t b, int64_t batch, i
   return dataset.gather(which);
 }
 
+namespace {
+
+// All ranks throw, or none.
+void stop_together(RankShare& share) {
+  std::vector<int64_t> wanted{share.stop_wanted() ? 1 : 0};
+  all_reduce(share.ranks().host(), wanted, ReduceOp::max, "stop requests");
+  if (wanted[0] != 0) throw Stopped();
+}
+
+Evaluation evaluate_divided(HeadTrainer& trainer, const Backbone& backbone, const Dataset& dataset,
+                            const EvaluationOptions& options, int64_t total, const Stream& stream,
+                            RankShare& share, const std::function<void(int64_t)>& progress) {
+  Evaluation evaluation;
+  evaluation.heads.resize(static_cast<size_t>(options.num_heads));
+  StateRows rows;
+  for (int64_t b = 0; b * options.batch < total; ++b) {
+    stop_together(share);
+    const Sequences sequences = sequences_of_batch(dataset, b, options.batch, total);
+    gather_state_rows(backbone, sequences, options.num_heads, options.batch, *trainer.ranks().device, rows,
+                      stream);
+    if (rows.rows() > 0) trainer.evaluate(rows, evaluation.heads);
+    evaluation.positions += rows.rows();
+    if (progress) progress(std::min((b + 1) * options.batch, total));
+  }
+  evaluation.loss = combined_loss(options.loss, evaluation.heads);
+  return evaluation;
+}
+
+}  // namespace
+
 Evaluation evaluate_dataset(HeadTrainer& trainer, const Backbone& backbone, const Dataset& dataset,
                             const EvaluationOptions& options, const Stream& stream, RankShare& share,
                             const std::function<void(int64_t)>& progress) {
   const int64_t total =
       options.limit < 0 ? dataset.sequences() : std::min<int64_t>(options.limit, dataset.sequences());
+  if (trainer.ranks().is_several() && trainer.ranks().divided) {
+    return evaluate_divided(trainer, backbone, dataset, options, total, stream, share, progress);
+  }
   Evaluation evaluation;
   evaluation.heads.resize(static_cast<size_t>(options.num_heads));
   const auto evaluate_batch = [&](int64_t b) {

@@ -34,7 +34,8 @@ struct EvaluationOptions {
 
 // Loss and hits of every head over a data set, batch by batch; `share` divides the batches over its ranks,
 // which all hold the same trainer's heads, and every rank gets the whole: the same numbers for any number of
-// ranks. `progress(done)` counts sequences.
+// ranks. Of heads that are divided over the ranks (trainer.ranks()), all ranks work on every batch, and the
+// numbers agree to rounding. `progress(done)` counts sequences.
 Evaluation evaluate_dataset(HeadTrainer& trainer, const Backbone& backbone, const Dataset& dataset,
                             const EvaluationOptions& options, const Stream& stream, RankShare& share,
                             const std::function<void(int64_t)>& progress = {});

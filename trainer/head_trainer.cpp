@@ -26,23 +26,23 @@ void add_sums(const LossSums& sums, HeadMetrics& to) {
   for (int n = 0; n < 5; ++n) to.top[n] += sums.top[n];
 }
 
-// Sums of all ranks, in place: `losses` [K] in host memory, targets and outside of `heads`. Counts are below
-// 2^53 and exact.
-void sum_over_ranks(Communicator& ranks, LossSums* losses, std::vector<HeadMetrics>& heads) {
-  std::vector<double> values;
-  for (size_t k = 0; k < heads.size(); ++k) {
-    values.insert(values.end(), {losses[k].cross_entropy, static_cast<double>(heads[k].targets),
-                                 static_cast<double>(heads[k].outside)});
-    for (const int64_t top : losses[k].top) values.push_back(static_cast<double>(top));
-  }
-  sum_all(ranks, values, "metrics");
-  auto value = values.begin();
-  for (size_t k = 0; k < heads.size(); ++k) {
-    losses[k].cross_entropy = *value++;
-    heads[k].targets = static_cast<int64_t>(*value++);
-    heads[k].outside = static_cast<int64_t>(*value++);
-    for (int64_t& top : losses[k].top) top = static_cast<int64_t>(*value++);
-  }
+std::optional<HeadShard> shard_of(const HeadTrainerOptions& options, const WeightMatrix& lm_head,
+                                  const HeadRanks& ranks) {
+  if (!ranks.is_several() || !ranks.divided) return std::nullopt;
+  const int64_t outputs = options.vocab_ids.empty() ? lm_head.rows : std::ssize(options.vocab_ids);
+  return shard_heads(options.heads, outputs, lm_head.columns, kStateBlock, ranks.host->rank(),
+                     ranks.host->size());
+}
+
+// Rows of a parameter that lie in front of this rank's.
+int64_t rows_before(const NamedParameter& parameter, const MedusaHeads& heads) {
+  return parameter.bounds.empty() ? 0 : parameter.bounds[static_cast<size_t>(heads.shard->rank)];
+}
+int64_t rows_of_all(const NamedParameter& parameter) {
+  return parameter.bounds.empty() ? parameter.view.rows() : parameter.bounds.back();
+}
+int64_t columns_of(const NamedParameter& parameter) {
+  return parameter.view.shape.rank() == 2 ? parameter.view.shape[1] : 1;
 }
 
 // Gradients of all parameters, kept until the norm is known, and the f32 sums of the head at work.
@@ -50,7 +50,7 @@ struct Gradients {
   std::vector<Tensor> kept;        // T, in the order of parameters()
   std::vector<Tensor> weight_sum;  // bf16 only: [L] of f32[H, H]
   std::vector<Tensor> last_sum;  // bf16 only: f32 for what follows the blocks, when a step has several chunks
-  std::vector<Tensor> bias_sum;  // bf16 only: [L] of f32[H]
+  std::vector<Tensor> bias_sum;  // bf16 only: [L] of f32[H] (divided: [H_r])
 };
 
 }  // namespace
@@ -76,16 +76,18 @@ struct HeadTrainer::Impl {
   std::optional<Optimizer> optimizer;
   int64_t adam_steps = 0;
 
-  Communicator* ranks;  // nullptr = alone
+  HeadRanks ranks;
+  GradientExchange exchange;
 
-  Impl(const HeadTrainerOptions& o, const WeightMatrix& lm_head, DType t, const Stream& s, Communicator* r)
+  Impl(const HeadTrainerOptions& o, const WeightMatrix& lm_head, DType t, const Stream& s, const HeadRanks& r)
       : options(o),
         type(t),
         stream(s),
-        heads(MedusaHeads::initialise(o.heads, lm_head, o.vocab_ids, t, o.seed, s)),
+        heads(MedusaHeads::initialise(o.heads, lm_head, o.vocab_ids, t, o.seed, s, shard_of(o, lm_head, r))),
         parameters(gorgon::parameters(heads)),
         report(heads.heads.size(), parameters.size(), s.device()),
-        ranks(r) {
+        ranks(r),
+        exchange(r, heads, s) {
     require(options.lr_multiplier.size() == heads.heads.size(), "HeadTrainer", "lr_multiplier is not [K]");
     require(options.chunk_rows > 0 && options.chunk_rows % kRowMultiple == 0, "HeadTrainer",
             "chunk_rows is no multiple of 64");
@@ -96,10 +98,10 @@ struct HeadTrainer::Impl {
   void prepare_training();
   HeadGradients gradients_of(size_t k, bool several_chunks);
   void keep_gradients(size_t k, bool several_chunks);
-  std::vector<int64_t> count_targets(const std::vector<HeadRows>& rows_of) const;
+  View own_bias(View bias) const;
+  void count_targets(const std::vector<HeadRows>& rows_of, std::vector<HeadMetrics>& metrics) const;
   void train_head(size_t k, const StateRows& rows, const HeadRows& mine, float row_scale);
-  void reduce_gradients(size_t k, std::vector<Pending>& pending);
-  void finish_reductions(std::vector<Pending>& pending, std::vector<HeadMetrics>& metrics);
+  void exchange_gradients(size_t k);
   void measure_gradients();
   void read_report(StepResult& result);
   void set_adam_steps(int64_t t);
@@ -108,9 +110,9 @@ struct HeadTrainer::Impl {
 void HeadTrainer::Impl::prepare_pass() {
   if (pass) return;
   const int64_t rank = options.heads.linear == HeadLinear::lowrank ? options.heads.rank : 0;
-  pass.emplace(HeadPassShape{options.chunk_rows, heads.hidden(), heads.outputs(), options.heads.num_layers,
-                             type, rank},
-               stream.device());
+  pass.emplace(HeadPassShape{options.chunk_rows, heads.hidden(), heads.own_outputs(),
+                             options.heads.num_layers, type, rank, heads.shard},
+               stream.device(), ranks.device);
   chunk.emplace(options.chunk_rows, stream.device());
 }
 
@@ -126,6 +128,8 @@ void HeadTrainer::Impl::prepare_training() {
                       {"a gradient", "lower medusa_num_heads, or set medusa_head_linear: lowrank"}));
     ParamGroup group;
     group.id = static_cast<uint32_t>(i);
+    group.global_offset = rows_before(p, heads) * columns_of(p);
+    group.logical_elements = rows_of_all(p) * columns_of(p);
     group.param = p.view;
     group.grad = gradients->kept.back().view();
     group.lr_multiplier = static_cast<float>(options.lr_multiplier[static_cast<size_t>(p.head)]);
@@ -135,10 +139,15 @@ void HeadTrainer::Impl::prepare_training() {
   if (type == DType::bf16) {
     for (const MedusaHead::ResBlock& block : heads.heads[0].blocks) {
       gradients->weight_sum.emplace_back(DType::f32, block.weight.shape(), device);
-      gradients->bias_sum.emplace_back(DType::f32, block.bias.shape(), device);
+      gradients->bias_sum.emplace_back(DType::f32, Shape{block.weight.shape()[0]}, device);
     }
   }
   optimizer.emplace(options.optimizer, options.seed, std::move(groups), stream);
+}
+
+// What of a bias, or its gradient, belongs to this rank's ResBlock rows.
+View HeadTrainer::Impl::own_bias(View bias) const {
+  return heads.shard ? bias.rows(heads.shard->first_hidden(), heads.shard->end_hidden()) : bias;
 }
 
 // f32 gradients are summed where they are kept; bf16 ones elsewhere, but for what a single chunk writes once.
@@ -149,7 +158,7 @@ HeadGradients HeadTrainer::Impl::gradients_of(size_t k, bool several_chunks) {
   HeadGradients views;
   for (size_t l = 0; l < layers; ++l) {
     views.weight.push_back(narrow && several_chunks ? g.weight_sum[l].view() : g.kept[first + 2 * l].view());
-    views.bias.push_back(narrow ? g.bias_sum[l].view() : g.kept[first + 2 * l + 1].view());
+    views.bias.push_back(narrow ? g.bias_sum[l].view() : own_bias(g.kept[first + 2 * l + 1].view()));
   }
   std::vector<View> last;  // of what follows the blocks
   for (size_t i = 2 * layers; i < parameters_per_head(); ++i) {
@@ -174,7 +183,7 @@ void HeadTrainer::Impl::keep_gradients(size_t k, bool several_chunks) {
   const size_t first = k * parameters_per_head(), layers = heads.heads[k].blocks.size();
   for (size_t l = 0; l < layers; ++l) {
     if (several_chunks) convert(g.weight_sum[l].view(), g.kept[first + 2 * l].view(), stream);
-    convert(g.bias_sum[l].view(), g.kept[first + 2 * l + 1].view(), stream);
+    convert(g.bias_sum[l].view(), own_bias(g.kept[first + 2 * l + 1].view()), stream);
   }
   if (!several_chunks) return;
   for (size_t i = 2 * layers; i < parameters_per_head(); ++i) {
@@ -182,27 +191,22 @@ void HeadTrainer::Impl::keep_gradients(size_t k, bool several_chunks) {
   }
 }
 
-// N_k, over all ranks.
-std::vector<int64_t> HeadTrainer::Impl::count_targets(const std::vector<HeadRows>& rows_of) const {
-  std::vector<int64_t> targets;
-  for (const HeadRows& rows : rows_of) targets.push_back(rows.count());
-  if (ranks != nullptr) all_reduce(*ranks, targets, ReduceOp::sum, "numbers of targets");
-  return targets;
-}
-
-void HeadTrainer::Impl::reduce_gradients(size_t k, std::vector<Pending>& pending) {
-  if (ranks == nullptr) return;
-  for (size_t i = k * parameters_per_head(); i < (k + 1) * parameters_per_head(); ++i) {
-    pending.push_back(ranks->all_reduce(gradients->kept[i].view(), ReduceOp::sum,
-                                        "gradients of " + parameters[i].name, stream));
+// N_k and the targets outside, of all ranks' rows.
+void HeadTrainer::Impl::count_targets(const std::vector<HeadRows>& rows_of,
+                                      std::vector<HeadMetrics>& metrics) const {
+  std::vector<int64_t> counts;
+  for (const HeadRows& rows : rows_of) counts.insert(counts.end(), {rows.count(), rows.outside});
+  exchange.sum_counts(counts);
+  for (size_t k = 0; k < rows_of.size(); ++k) {
+    metrics[k].targets = counts[2 * k];
+    metrics[k].outside = counts[2 * k + 1];
   }
 }
 
-void HeadTrainer::Impl::finish_reductions(std::vector<Pending>& pending, std::vector<HeadMetrics>& metrics) {
-  if (ranks == nullptr) return;
-  const ProfileScope scope(stream, "waiting for other ranks");
-  for (Pending& one : pending) one.wait();
-  sum_over_ranks(*ranks, report.losses(), metrics);
+void HeadTrainer::Impl::exchange_gradients(size_t k) {
+  for (size_t i = k * parameters_per_head(); i < (k + 1) * parameters_per_head(); ++i) {
+    exchange.start(parameters[i], gradients->kept[i].view());
+  }
 }
 
 void HeadTrainer::Impl::train_head(size_t k, const StateRows& rows, const HeadRows& mine, float row_scale) {
@@ -235,6 +239,7 @@ void HeadTrainer::Impl::measure_gradients() {
     const auto at = static_cast<int64_t>(i);
     square_sum(gradients->kept[i].view(), report.squares().rows(at, at + 1), stream);
   }
+  exchange.sum_squares(parameters, report.squares());
 }
 
 // Losses, global norm, and the first head with a loss or gradient that is not finite.
@@ -263,7 +268,7 @@ void HeadTrainer::Impl::set_adam_steps(int64_t t) {
 }
 
 HeadTrainer::HeadTrainer(const HeadTrainerOptions& options, const WeightMatrix& lm_head, DType type,
-                         const Stream& stream, Communicator* ranks)
+                         const Stream& stream, const HeadRanks& ranks)
     : impl_(std::make_unique<Impl>(options, lm_head, type, stream, ranks)) {}
 
 HeadTrainer::~HeadTrainer() = default;
@@ -274,20 +279,17 @@ StepResult HeadTrainer::step(const StateRows& rows, int64_t s) {
   t.prepare_training();
   const int num_heads = t.options.heads.num_heads;
   const std::vector<HeadRows> rows_of = rows_of_heads(rows, t.heads);
-  const std::vector<int64_t> targets = t.count_targets(rows_of);
-  std::vector<Pending> pending;
   StepResult result;
   result.heads.resize(static_cast<size_t>(num_heads));
+  t.count_targets(rows_of, result.heads);
   std::vector<double> weights;
   for (size_t k = 0; k < rows_of.size(); ++k) {
     weights.push_back(head_weight(t.options.loss, static_cast<int>(k), s, t.options.max_steps));
-    const auto n = static_cast<double>(std::max<int64_t>(targets[k], 1));
+    const auto n = static_cast<double>(std::max<int64_t>(result.heads[k].targets, 1));
     t.train_head(k, rows, rows_of[k], static_cast<float>(weights[k] / n));
-    t.reduce_gradients(k, pending);
-    result.heads[k].targets = rows_of[k].count();
-    result.heads[k].outside = rows_of[k].outside;
+    t.exchange_gradients(k);
   }
-  t.finish_reductions(pending, result.heads);
+  t.exchange.finish(t.report.losses(), num_heads);
   t.measure_gradients();
   result.lr = learning_rate(t.options.lr, s, t.options.max_steps);
   prepare_step(t.report.squares(), t.report.losses(), num_heads, static_cast<float>(result.lr),
@@ -337,6 +339,10 @@ MedusaHeads& HeadTrainer::heads() {
   return impl_->heads;
 }
 
+const HeadRanks& HeadTrainer::ranks() const {
+  return impl_->ranks;
+}
+
 int64_t HeadTrainer::adam_steps() const {
   return impl_->adam_steps;
 }
@@ -345,13 +351,23 @@ void HeadTrainer::set_adam_steps(int64_t t) {
   impl_->set_adam_steps(t);
 }
 
-std::vector<HeadTrainer::NamedState> HeadTrainer::optimizer_state() {
+std::vector<NamedState> HeadTrainer::optimizer_state() {
   Impl& t = *impl_;
   t.prepare_training();
   std::vector<NamedState> all;
   for (size_t i = 0; i < t.parameters.size(); ++i) {
+    const NamedParameter& p = t.parameters[i];
     for (const Optimizer::NamedState& state : t.optimizer->states(i)) {
-      all.push_back({"optimizer." + t.parameters[i].name + "." + state.name, state.view});
+      const auto values = [&](int64_t elements) {
+        return (elements + state.elements_each - 1) / state.elements_each;
+      };
+      std::vector<int64_t> bounds, counts;
+      for (const int64_t rows : p.bounds) bounds.push_back(values(rows * columns_of(p)));
+      if (!bounds.empty()) counts = counts_of(bounds, 1);
+      all.push_back({"optimizer." + p.name + "." + state.name,
+                     state.view,
+                     {values(rows_of_all(p) * columns_of(p))},
+                     counts});
     }
   }
   return all;

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "kernels/communicator.h"
 #include "model/medusa_heads.h"
 #include "model/state_rows.h"
 #include "optim/options.h"
+#include "trainer/head_ranks.h"
 
 namespace gorgon {
 
@@ -72,11 +72,14 @@ class HeadTrainer {
  public:
   // type: bf16 or f32, of weights, states and gradients. lm_head is the start of every Linear
   // (MedusaHeads::initialise).
-  // ranks: of a job whose processes train the same heads on rows of their own, or nullptr: alone. N_k,
-  // gradients and metrics are then those of all ranks' rows, and every rank takes the same step, to the bit;
-  // the gradients of one head are summed while the next head computes.
+  // ranks: of a job whose processes train the same heads; every rank makes the same calls. N_k, gradients and
+  // metrics are those of all ranks' rows, and every rank takes the same step, to the bit.
+  //   replicate: every rank has rows of its own; the gradients of one head are summed while the next head
+  //     computes.
+  //   divided: every rank passes the rows of all ranks, in step() and in evaluate(), and holds its part of
+  //     every head (model/head_shard.h), of its gradients and of its optimizer states.
   HeadTrainer(const HeadTrainerOptions& options, const WeightMatrix& lm_head, DType type,
-              const Stream& stream, Communicator* ranks = nullptr);
+              const Stream& stream, const HeadRanks& ranks = {});
   ~HeadTrainer();
 
   // Optimizer step s (from 1) on rows; N_k is counted from rows.targets. A table without rows is a step with
@@ -87,14 +90,11 @@ class HeadTrainer {
   void evaluate(const StateRows& rows, std::vector<HeadMetrics>& sums);
 
   MedusaHeads& heads();
+  const HeadRanks& ranks() const;
   int64_t adam_steps() const;  // t of the moments: steps taken and not skipped
   void set_adam_steps(int64_t t);
   // Every tensor of the optimizer ("optimizer.0.1.weight.momentum", ...), for checkpoints; loading copies
   // into the views.
-  struct NamedState {
-    std::string name;
-    View view;
-  };
   std::vector<NamedState> optimizer_state();
 
  private:

@@ -34,45 +34,53 @@ std::span<const std::byte> host_bytes(ConstView view, Tensor& copy) {
   return {copy.data(), static_cast<size_t>(bytes)};
 }
 
-using NamedViews = std::vector<HeadTrainer::NamedState>;
+using NamedViews = std::vector<NamedState>;
 
 NamedViews views_of(MedusaHeads& heads) {
   NamedViews views = head_states(heads);
   if (heads.vocab_ids.empty()) return views;
   const auto bytes = std::as_writable_bytes(std::span(heads.vocab_ids));
-  views.push_back({kVocabIds, {bytes.data(), DType::i32, {std::ssize(heads.vocab_ids)}, Device{}, 0}});
+  const Shape shape{std::ssize(heads.vocab_ids)};
+  views.push_back({kVocabIds, {bytes.data(), DType::i32, shape, Device{}, 0}, shape, {}});
   return views;
 }
 
 void save_views(const std::filesystem::path& path, const NamedViews& views,
-                const std::map<std::string, std::string>& metadata) {
+                const std::map<std::string, std::string>& metadata, const GatherState& gather) {
   const auto copy = std::make_shared<Tensor>();
   std::vector<SafetensorsOutput> outputs;
-  for (const auto& [name, view] : views) {
-    outputs.push_back(
-        {name, view.type, dimensions(view.shape), [view = view, copy] { return host_bytes(view, *copy); }});
+  for (const NamedState& state : views) {
+    outputs.push_back({state.name, state.view.type, dimensions(state.whole), [&state, &gather, copy] {
+                         return host_bytes(gather ? gather(state) : state.view, *copy);
+                       }});
   }
   write_safetensors(path, outputs, metadata);
 }
 
-void load_views(const std::filesystem::path& path, const NamedViews& views) {
-  const MappedFile file(path, ExitCode::checkpoint);
-  const Safetensors found = parse_safetensors(file.bytes(), path.string(), ExitCode::checkpoint);
-  for (const auto& [name, view] : views) {
-    const std::string expected = to_string(view.type, dimensions(view.shape));
-    const auto entry = found.tensors.find(name);
+void check_views(const std::string& path, const Safetensors& found, const NamedViews& views) {
+  for (const NamedState& state : views) {
+    const std::string expected = to_string(state.view.type, dimensions(state.whole));
+    const auto entry = found.tensors.find(state.name);
     if (entry == found.tensors.end())
-      fail(ExitCode::checkpoint, {path.string(), name, expected, "no such tensor", ""});
+      fail(ExitCode::checkpoint, {path, state.name, expected, "no such tensor", ""});
     const std::string there = to_string(entry->second.type, entry->second.shape);
-    if (there != expected) fail(ExitCode::checkpoint, {path.string(), name, expected, there, ""});
+    if (there != expected) fail(ExitCode::checkpoint, {path, state.name, expected, there, ""});
   }
   if (found.tensors.size() != views.size()) {
-    fail(ExitCode::checkpoint, {path.string(), "", std::to_string(views.size()) + " tensors",
-                                std::to_string(found.tensors.size()), ""});
+    fail(ExitCode::checkpoint,
+         {path, "", std::to_string(views.size()) + " tensors", std::to_string(found.tensors.size()), ""});
   }
-  for (const auto& [name, view] : views) {
-    const auto& bytes = found.tensors.at(name).bytes;
-    copy_bytes(view.device, view.data, Device{}, bytes.data(), static_cast<int64_t>(bytes.size()));
+}
+
+void place_views(const Safetensors& found, const NamedViews& views, const PlaceState& place) {
+  for (const NamedState& state : views) {
+    const auto& bytes = found.tensors.at(state.name).bytes;
+    if (place) {
+      place(state, bytes.data());
+    } else {
+      copy_bytes(state.view.device, state.view.data, Device{}, bytes.data(),
+                 static_cast<int64_t>(bytes.size()));
+    }
   }
 }
 
@@ -124,33 +132,43 @@ void check_form(const std::filesystem::path& path, const Safetensors& found, con
 
 }  // namespace
 
-std::vector<HeadTrainer::NamedState> head_states(MedusaHeads& heads) {
+std::vector<NamedState> head_states(MedusaHeads& heads) {
   NamedViews views;
-  for (const NamedParameter& parameter : parameters(heads)) views.push_back({parameter.name, parameter.view});
+  for (const NamedParameter& p : parameters(heads)) {
+    NamedState state{p.name, p.view, p.view.shape, {}};
+    if (!p.bounds.empty()) {
+      state.whole = {p.bounds.back(), p.view.shape[1]};
+      state.counts = counts_of(p.bounds, p.view.shape[1]);
+    }
+    views.push_back(std::move(state));
+  }
   return views;
 }
 
 void save_heads(const std::filesystem::path& path, MedusaHeads& heads,
-                const std::map<std::string, std::string>& metadata) {
+                const std::map<std::string, std::string>& metadata, const GatherState& gather) {
   std::map<std::string, std::string> all = metadata;
   all["format"] = "pt";
-  save_views(path, views_of(heads), all);
+  save_views(path, views_of(heads), all, gather);
 }
 
-void load_heads(const std::filesystem::path& path, MedusaHeads& heads) {
-  {
-    const MappedFile file(path, ExitCode::checkpoint);
-    check_form(path, parse_safetensors(file.bytes(), path.string(), ExitCode::checkpoint), heads);
-  }
-  load_views(path, views_of(heads));
+void load_heads(const std::filesystem::path& path, MedusaHeads& heads, const PlaceState& place) {
+  const MappedFile file(path, ExitCode::checkpoint);
+  const Safetensors found = parse_safetensors(file.bytes(), path.string(), ExitCode::checkpoint);
+  check_form(path, found, heads);
+  check_views(path.string(), found, views_of(heads));
+  place_views(found, head_states(heads), place);  // the ids are equal already
 }
 
-void save_optimizer(const std::filesystem::path& path, const NamedViews& states) {
-  save_views(path, states, {});
+void save_optimizer(const std::filesystem::path& path, const NamedViews& states, const GatherState& gather) {
+  save_views(path, states, {}, gather);
 }
 
-void load_optimizer(const std::filesystem::path& path, const NamedViews& states) {
-  load_views(path, states);
+void load_optimizer(const std::filesystem::path& path, const NamedViews& states, const PlaceState& place) {
+  const MappedFile file(path, ExitCode::checkpoint);
+  const Safetensors found = parse_safetensors(file.bytes(), path.string(), ExitCode::checkpoint);
+  check_views(path.string(), found, states);
+  place_views(found, states, place);
 }
 
 std::string heads_config_json(const MedusaOptions& options, const ModelConfig& model,

@@ -1,6 +1,8 @@
 #include "trainer/memory_plan.h"
 
 #include <algorithm>
+#include <fstream>
+#include <string>
 
 #include "kernels/quantise.h"
 #include "model/backbone.h"
@@ -123,6 +125,23 @@ MemoryPlan plan_memory(const RunConfig& config, const ModelConfig& model, Device
   std::stable_sort(plan.buffers.begin(), plan.buffers.end(),
                    [](const PlannedBuffer& a, const PlannedBuffer& b) { return a.bytes > b.bytes; });
   return plan;
+}
+
+int64_t plan_heads_memory(const RunConfig& config, const ModelConfig& model, int64_t outputs) {
+  RunConfig known = config;
+  known.heads.vocabulary = outputs == model.vocab_size ? kFullVocabulary : outputs;
+  return 2 * sum_of_heads(known, model, weight_bytes) + sum_of_heads(known, model, state_bytes);
+}
+
+std::optional<int64_t> free_bytes(Device device) {
+  if (device.kind == DeviceKind::cuda) return cuda::memory_state(device.index).free;
+  std::ifstream file("/proc/meminfo");
+  std::string key, unit;
+  int64_t kibibytes = 0;
+  while (file >> key >> kibibytes && std::getline(file, unit)) {
+    if (key == "MemAvailable:") return kibibytes * 1024;
+  }
+  return std::nullopt;
 }
 
 DiskPlan plan_disk(const RunConfig& config, const ModelConfig& model) {

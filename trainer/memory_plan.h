@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,12 @@ struct MemoryPlan {
 // micro_batch: sequences that the backbone takes at a time.
 MemoryPlan plan_memory(const RunConfig& config, const ModelConfig& model, DeviceKind device,
                        int64_t micro_batch);
+
+// What of it is held for every head: weights, gradients and optimizer states. outputs: N.
+int64_t plan_heads_memory(const RunConfig& config, const ModelConfig& model, int64_t outputs);
+
+// MemAvailable of the machine, or what a GPU has left; nothing where nobody says.
+std::optional<int64_t> free_bytes(Device device);
 
 // Bytes on disk: a checkpoint, and all that the run directory keeps of them at once, the one being written
 // included.

@@ -92,11 +92,4 @@ void broadcast_tokens(RankGroup& ranks, std::vector<std::vector<int32_t>>& lists
   }
 }
 
-void broadcast_states(RankGroup& ranks, const std::vector<HeadTrainer::NamedState>& states,
-                      const Stream& stream) {
-  if (!ranks.is_several()) return;
-  for (const HeadTrainer::NamedState& state : states)
-    ranks.host().broadcast(state.view, 0, state.name, stream).wait();
-}
-
 }  // namespace gorgon

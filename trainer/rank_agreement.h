@@ -6,7 +6,6 @@
 #include "data/dataset_file.h"
 #include "kernels/error.h"
 #include "kernels/ranks/rank_group.h"
-#include "trainer/head_trainer.h"
 #include "trainer/run_config.h"
 
 namespace gorgon {
@@ -28,12 +27,9 @@ void check_same(RankGroup& ranks, const std::vector<NamedValue>& mine, ExitCode 
 // The fingerprint of the model: Error(model).
 void check_same_model(RankGroup& ranks, const std::string& fingerprint);
 
-// Rank 0's, to all: only rank 0 reads data and checkpoints, so that nothing but the model need lie on every
-// machine.
+// Rank 0's, to all: only rank 0 reads data, so that nothing but the model need lie on every machine.
 void broadcast_dataset(RankGroup& ranks, Dataset& dataset);
 // Token lists.
 void broadcast_tokens(RankGroup& ranks, std::vector<std::vector<int32_t>>& lists);
-void broadcast_states(RankGroup& ranks, const std::vector<HeadTrainer::NamedState>& states,
-                      const Stream& stream);
 
 }  // namespace gorgon

@@ -29,11 +29,6 @@ const std::vector<std::string>& keys_without_effect() {
   return keys;
 }
 
-const std::vector<std::string>& keys_of_later_versions() {
-  static const std::vector<std::string> keys = {"parallel_heads"};
-  return keys;
-}
-
 bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
@@ -46,10 +41,6 @@ const ConfigField* find_field(const std::string& key) {
 }
 
 [[noreturn]] void refuse_key(const std::string& key, const std::string& place) {
-  if (contains(keys_of_later_versions(), key)) {
-    fail(ExitCode::config, {place, "", "a key of this version", quote_value(key),
-                            "it comes with a later version; remove it for now"});
-  }
   std::vector<std::string> known;
   for (const ConfigField& field : config_fields()) {
     known.push_back(field.name);

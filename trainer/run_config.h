@@ -24,6 +24,8 @@ enum class StateCache { automatic, off, f32, bf16 };
 enum class RowOrder { document, rows };
 enum class PackingStrategy { wrapped };
 enum class ReportTo { none, tensorboard };
+// How several ranks share the heads: each holds all of them, or a part of every one.
+enum class ParallelHeads { automatic, replicate, vocab };
 
 // A data file with the name it has in metrics ("eval" for a single one, else its key or its file name).
 struct NamedPath {
@@ -76,6 +78,7 @@ struct RunConfig {
   int64_t early_stopping_patience = 0;
   ReportTo report_to = ReportTo::tensorboard;
   std::string device = "auto";
+  ParallelHeads parallel_heads = ParallelHeads::automatic;
   int64_t ddp_timeout = 600;  // seconds
   int64_t max_run_time = 0;   // seconds; 0 = off
 

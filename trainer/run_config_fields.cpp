@@ -140,6 +140,17 @@ void add_report_fields(Fields& f) {
       {{"tensorboard", ReportTo::tensorboard}, {"none", ReportTo::none}},
       [](auto& c) -> auto& { return c.report_to; }));
   f.push_back(device());
+  f.push_back(choice<ParallelHeads>(
+      {"parallel_heads",
+       {},
+       "how several ranks share the heads: each holds all of them (replicate) or a part of every head, split "
+       "by "
+       "vocabulary (vocab); auto: vocab where it sends fewer bytes, or all of them do not fit",
+       false},
+      {{"auto", ParallelHeads::automatic},
+       {"replicate", ParallelHeads::replicate},
+       {"vocab", ParallelHeads::vocab}},
+      [](auto& c) -> auto& { return c.parallel_heads; }));
   f.push_back(integer(
       {"ddp_timeout",
        {},

@@ -29,7 +29,8 @@ std::unique_ptr<StateSource> source_of(const RunInputs& inputs, const Backbone& 
                               config.shuffle,
                               static_cast<uint64_t>(config.seed),
                               inputs.ranks.rank(),
-                              inputs.ranks.size()};
+                              inputs.ranks.size(),
+                              inputs.divided_heads ? &inputs.ranks.host() : nullptr};
   if (inputs.cache == nullptr) return online_source(backbone, inputs.train, options);
   const auto make = config.order == RowOrder::rows ? row_order_source : cached_source;
   return make(*inputs.cache, inputs.train, options, config.compute());
@@ -61,8 +62,10 @@ TrainingRun::TrainingRun(const RunInputs& inputs, const fs::path& directory, con
       source_(source_of(inputs, backbone_)),
       steps_per_epoch_(source_->steps_per_epoch()),
       max_steps_(config_.resolved_max_steps(inputs.train.sequences())),
+      head_ranks_{&inputs.ranks.host(), &inputs.ranks.host(), inputs.divided_heads},
       trainer_(head_trainer_options(config_, max_steps_, inputs.vocab_ids), inputs.weights.lm_head,
-               config_.compute(), inputs.stream, inputs.ranks.is_several() ? &inputs.ranks.host() : nullptr) {
+               config_.compute(), inputs.stream, head_ranks_),
+      states_(trainer_, head_ranks_, inputs.stream) {
   state_.seed = static_cast<uint64_t>(config_.seed);
   state_.config = to_yaml(config_);
   state_.model_fingerprint = inputs.weights.fingerprint;
@@ -89,10 +92,9 @@ void TrainingRun::resume(const fs::path& checkpoint) {
       state_.best_step = state_.stale_evaluations = 0;
       state_.best_metric = 0;
     }
-    load_heads(checkpoint / kHeadsFile, trainer_.heads());
-    load_optimizer(checkpoint / kOptimizerFile, trainer_.optimizer_state());
   }
   take_rank_0s_state();
+  states_.load(checkpoint);
   trainer_.set_adam_steps(state_.adam_steps);
   source_->restore(state_.loader);
   saved_step_ = state_.step;
@@ -100,12 +102,11 @@ void TrainingRun::resume(const fs::path& checkpoint) {
       fmt::format("resumes behind step {} of {}, from {}", state_.step, max_steps_, checkpoint.string()));
 }
 
+// Rank 0 alone reads checkpoints.
 void TrainingRun::take_rank_0s_state() {
   RankGroup& ranks = inputs_.ranks;
   if (!ranks.is_several()) return;
   state_ = parse_training_state(broadcast_text(ranks.host(), to_json(state_), "the checkpoint"), "rank 0");
-  broadcast_states(ranks, head_states(trainer_.heads()), inputs_.stream);
-  broadcast_states(ranks, trainer_.optimizer_state(), inputs_.stream);
 }
 
 void TrainingRun::check_same_run(const fs::path& checkpoint) const {
@@ -156,8 +157,10 @@ void TrainingRun::stop_point() const {
 
 // Rows and tokens of all ranks, and how long each worked.
 void TrainingRun::gather_ranks(StepRecord& record) const {
-  const std::vector<double> mine{static_cast<double>(record.rows), static_cast<double>(record.tokens),
-                                 record.worked};
+  // Where heads are divided, every rank has the rows of all.
+  const bool speaks = !inputs_.divided_heads || inputs_.ranks.is_first();
+  const std::vector<double> mine{speaks ? static_cast<double>(record.rows) : 0,
+                                 static_cast<double>(record.tokens), record.worked};
   const std::vector<double> all = gather_all(inputs_.ranks.host(), mine, "what the step was");
   record.rows = record.tokens = 0;
   std::vector<double> seconds;
@@ -308,24 +311,31 @@ std::vector<NamedEvaluation> TrainingRun::run_evaluations() {
           set.name, evaluate_dataset(trainer_, backbone_, set.dataset, options, inputs_.stream, inputs_.share,
                                      [&](int64_t done) { progress.update(done, ""); }));
     }
-    measure_accept_length(i, evaluations.back().second);
   }
+  measure_accept_lengths(evaluations);
   return evaluations;
 }
 
-void TrainingRun::measure_accept_length(size_t set, Evaluation& evaluation) {
-  AcceptEvaluator& accept = accept_[set];
-  if (accept.prompts() == 0) return;
-  Progress progress(console_, inputs_.evals[set].name + " accept length", accept.prompts());
-  evaluation.prompts = accept.prompts();
-  evaluation.accept_length =
-      accept.accept_length(backbone_, DraftHeads::of(trainer_.heads(), backbone_.config().vocab_size),
-                           inputs_.stream, inputs_.share, [&](int64_t done) { progress.update(done, ""); });
+// Drafting takes whole heads.
+void TrainingRun::measure_accept_lengths(std::vector<NamedEvaluation>& evaluations) {
+  if (!is_accept_length(config_.metric_for_best_model)) return;
+  std::optional<MedusaHeads> whole;
+  if (inputs_.divided_heads) whole = states_.gather_heads(inputs_.weights.lm_head, config_.compute());
+  const DraftHeads heads = DraftHeads::of(whole ? *whole : trainer_.heads(), backbone_.config().vocab_size);
+  for (size_t i = 0; i < evaluations.size(); ++i) {
+    AcceptEvaluator& accept = accept_[i];
+    auto& [name, evaluation] = evaluations[i];
+    if (accept.prompts() == 0) continue;
+    Progress progress(console_, name + " accept length", accept.prompts());
+    evaluation.prompts = accept.prompts();
+    evaluation.accept_length = accept.accept_length(backbone_, heads, inputs_.stream, inputs_.share,
+                                                    [&](int64_t done) { progress.update(done, ""); });
+  }
 }
 
 void TrainingRun::save() {
   const ProfileScope scope(inputs_.stream, "checkpoints");
-  if (inputs_.ranks.is_first()) write_checkpoint();
+  inputs_.ranks.is_first() ? write_checkpoint() : states_.follow(true);
   saved_step_ = state_.step;
   inputs_.ranks.host().barrier("the checkpoint");
 }
@@ -335,10 +345,8 @@ void TrainingRun::write_checkpoint() {
   state_.metrics_bytes = reports_->metrics_bytes();
   state_.event_bytes = reports_->event_bytes();
   state_.adam_steps = trainer_.adam_steps();
-  save_checkpoint(directory_, state_, [this](const fs::path& to) {
-    save_heads(to / kHeadsFile, trainer_.heads(), heads_metadata(state_.step));
-    save_optimizer(to / kOptimizerFile, trainer_.optimizer_state());
-  });
+  save_checkpoint(directory_, state_,
+                  [this](const fs::path& to) { states_.save(to, heads_metadata(state_.step)); });
   prune_checkpoints(directory_, config_.save_total_limit, state_.best_step);
 }
 
@@ -347,22 +355,22 @@ std::vector<NamedEvaluation> TrainingRun::finish() {
   if (config_.load_best_model_at_end && state_.best_step > 0 && state_.best_step != step) {
     step = state_.best_step;  // saved, as the last step is
     const fs::path best = directory_ / ("checkpoint-" + std::to_string(step));
-    if (inputs_.ranks.is_first()) {
-      verify_checkpoint(best);
-      load_heads(best / kHeadsFile, trainer_.heads());
-    }
-    broadcast_states(inputs_.ranks, head_states(trainer_.heads()), inputs_.stream);
+    if (inputs_.ranks.is_first()) verify_checkpoint(best);
+    states_.load_heads(best);
     console_.info(fmt::format("exports the heads of step {}, the best by {}", step, state_.metric));
     last_evaluations_.clear();
   }
   if (last_evaluations_.empty()) {
     saving_when_stopped([&] { last_evaluations_ = run_evaluations(); });
   }
-  if (!inputs_.ranks.is_first()) return last_evaluations_;
+  if (!inputs_.ranks.is_first()) {
+    states_.follow(false);
+    return last_evaluations_;
+  }
   write_atomically(directory_ / "config.json", heads_config_json(config_.heads, inputs_.weights.config,
                                                                  config_.model_path, config_.compute()));
   reports_->sync();
-  save_heads(directory_ / kHeadsFile, trainer_.heads(), heads_metadata(step));
+  states_.save_heads(directory_, heads_metadata(step));
   return last_evaluations_;
 }
 

@@ -20,6 +20,7 @@
 #include "trainer/rank_share.h"
 #include "trainer/reports.h"
 #include "trainer/run_config.h"
+#include "trainer/run_states.h"
 #include "trainer/state_source.h"
 
 namespace gorgon {
@@ -39,8 +40,9 @@ struct RunInputs {
   const std::vector<int32_t>& vocab_ids;  // what medusa_vocab came to; empty = all tokens
   const CacheReader* cache;               // of the training data; nullptr = the backbone runs in every step
   const Stream& stream;
-  RankGroup& ranks;  // all read the same; only the first one writes
-  RankShare& share;  // of the same ranks, for evaluations; knows when this one wants to stop
+  RankGroup& ranks;    // all read the same; only the first one writes
+  bool divided_heads;  // parallel_heads: vocab
+  RankShare& share;    // of the same ranks, for evaluations; knows when this one wants to stop
 };
 
 HeadTrainerOptions head_trainer_options(const RunConfig& config, int64_t max_steps,
@@ -79,7 +81,7 @@ class TrainingRun {
   void evaluate();
   void judge(const std::vector<NamedEvaluation>& evaluations);
   std::vector<NamedEvaluation> run_evaluations();
-  void measure_accept_length(size_t set, Evaluation& evaluation);
+  void measure_accept_lengths(std::vector<NamedEvaluation>& evaluations);
   std::string choose_metric();
   void save();
   void write_checkpoint();
@@ -96,7 +98,9 @@ class TrainingRun {
   Backbone backbone_;
   std::unique_ptr<StateSource> source_;
   int64_t steps_per_epoch_, max_steps_;
+  HeadRanks head_ranks_;
   HeadTrainer trainer_;
+  RunStates states_;
   StateRows rows_;  // of the step at work
   TrainingState state_;
   int64_t saved_step_ = 0;  // of the newest checkpoint that holds all of state_

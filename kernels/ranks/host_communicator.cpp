@@ -75,7 +75,9 @@ Pending HostCommunicator::submit(std::string name, std::function<void()> work) {
     try {
       work();
     } catch (...) {
-      aborted_ = true;  // those behind it would wait in vain
+      // Those behind it would wait in vain, and tell the same: nobody may be waiting for this one.
+      if (!failure_) failure_ = std::current_exception();
+      aborted_ = true;
       throw;
     }
   });
@@ -107,7 +109,8 @@ void HostCommunicator::work() {
 }
 
 void HostCommunicator::exchange(std::span<const Outgoing> out, std::span<const Incoming> in) {
-  if (aborted_) throw Error(ExitCode::peer, "an earlier collective failed");
+  if (failure_) std::rethrow_exception(failure_);
+  if (aborted_) throw Error(ExitCode::peer, "the collectives were aborted");
   const auto start = std::chrono::steady_clock::now();
   transport_.exchange(out, in, [&](int peer) {
     const double waited = seconds_between(start, std::chrono::steady_clock::now());

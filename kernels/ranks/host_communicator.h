@@ -2,6 +2,7 @@
 
 #include <condition_variable>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -51,6 +52,7 @@ class HostCommunicator final : public Communicator {
   std::condition_variable changed_;
   std::deque<Job> jobs_;
   bool stopping_ = false;
+  std::exception_ptr failure_;  // the first one; the thread's own
   std::atomic<bool> aborted_{false};
   std::thread thread_;
 };

@@ -84,19 +84,13 @@ class TrainingByRanks : public testing::Test {
   TemporaryDirectory folder_;
 };
 
+// Every form of heads is heads_test.cpp's; this is the whole program, once in each mode.
 TEST_F(TrainingByRanks, GiveTheLossesOfOneProcess) {
-  for (const int heads : {1, 2, 5}) {
-    const std::vector<std::string> set{fmt::format("medusa_num_heads={}", heads),
-                                       fmt::format("medusa_head_linear={}", heads == 5 ? "lowrank" : "own"),
-                                       fmt::format("packing={}", heads == 2 ? "false" : "true"),
-                                       fmt::format("optim={}", heads == 1 ? "adamw_8bit" : "adamw")};
-    train(fmt::format("one-{}", heads), 1, set);
-    for (const int ranks : {2, 3, 4}) {
-      if (heads == 1 && ranks != 3) continue;
-      SCOPED_TRACE(fmt::format("{} heads, {} ranks", heads, ranks));
-      train(fmt::format("run-{}-{}", heads, ranks), ranks, set);
-      expect_same_metrics(fmt::format("run-{}-{}", heads, ranks), fmt::format("one-{}", heads));
-    }
+  train("one", 1, {"optim=adamw_8bit"});
+  for (const char* mode : {"replicate", "vocab"}) {
+    SCOPED_TRACE(mode);
+    train(mode, 3, {"optim=adamw_8bit", fmt::format("parallel_heads={}", mode)});
+    expect_same_metrics(mode, "one");
   }
 }
 
@@ -128,15 +122,25 @@ TEST_F(TrainingByRanks, TheSameBitsByEveryLauncher) {
   EXPECT_TRUE(heads == file_text(directory("mpirun") / "medusa_heads.safetensors"));
 }
 
+// Checkpoints are those of one process: saved by two ranks, they go on in either mode, by three ranks and by
+// one.
 TEST_F(TrainingByRanks, ACheckpointOfTwoRanksGoesOnWithThreeOrOne) {
+  const std::string vocab = "parallel_heads=vocab", replicate = "parallel_heads=replicate";
   train("one", 1);
-  for (const int ranks : {3, 1}) {
-    const std::string run = fmt::format("then-{}", ranks);
-    train(run, 2, {});
+  struct Case {
+    std::string run, saved_in;
+    int ranks;
+    std::string resumed_in;
+  };
+  for (const auto& [run, saved_in, ranks, resumed_in] : {Case{"to-3", vocab, 3, replicate},
+                                                         {"to-1", vocab, 1, replicate},
+                                                         {"to-vocab", replicate, 3, vocab}}) {
+    SCOPED_TRACE(run);
+    train(run, 2, {saved_in});
     // As if it had been stopped behind step 4.
     for (const int later : {5, 6, 7, 8}) fs::remove_all(directory(run) / fmt::format("checkpoint-{}", later));
     fs::remove(directory(run) / "medusa_heads.safetensors");
-    train(run, ranks);
+    train(run, ranks, {resumed_in});
     expect_same_metrics(run, "one");
   }
 }

@@ -1,0 +1,281 @@
+// One rank of heads_test.cpp: heads trained by all ranks beside heads that this process trains alone, row by
+// row of a table of forms, in one job. Prints a line for every row that is not as expected, and the number of
+// rows.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "kernels/error.h"
+#include "kernels/ranks/rank_group.h"
+#include "tests/model/tiny_model.h"
+#include "trainer/head_chunks.h"
+#include "trainer/head_trainer.h"
+#include "trainer/heads_file.h"
+#include "trainer/parallel_heads.h"
+#include "trainer/state_source.h"
+
+namespace gorgon {
+namespace {
+
+constexpr int64_t kVocabulary = 150, kHidden = 32, kBatch = 5, kSteps = 3;
+// f32 sums in another order move a loss by some 1e-7 of its value in a step and what Adam makes of the
+// smallest gradients adds to it; gradients are sums of a few hundred products.
+constexpr double kLossBound = 5e-6, kGradientBound = 1e-6;
+
+struct Row {
+  HeadLinear linear;
+  int vocabulary;  // 0: full, 1: a few ids, 2: about half of them
+  int heads, layers;
+  bool wrapped, divided;
+
+  std::string name() const {
+    const char* linears[] = {"own", "shared", "lowrank"};
+    const char* vocabularies[] = {"full", "seen", "half"};
+    return fmt::format("{} {} K={} L={} {} {}", linears[static_cast<int>(linear)], vocabularies[vocabulary],
+                       heads, layers, wrapped ? "wrapped" : "none", divided ? "vocab" : "replicate");
+  }
+};
+
+std::vector<Row> table() {
+  std::vector<Row> rows;
+  for (const HeadLinear linear : {HeadLinear::own, HeadLinear::shared, HeadLinear::lowrank}) {
+    for (const int vocabulary : {0, 1, 2}) {
+      for (int heads = 1; heads <= 5; ++heads) {
+        for (const bool divided : {false, true}) {
+          // Both kinds of packing, and two layers, for every form.
+          rows.push_back({linear, vocabulary, heads, heads == 2 ? 2 : 1, heads % 2 == 1, divided});
+        }
+      }
+    }
+  }
+  for (int heads = 1; heads <= 5; ++heads) {
+    for (const bool divided : {false, true})
+      rows.push_back({HeadLinear::own, 0, heads, 1, heads % 2 == 0, divided});
+  }
+  return rows;
+}
+
+// Sequences of 40 tokens (wrapped: cut wherever they are full), or of any length, some without a row.
+Dataset sequences_of(TinyModel& model, bool wrapped) {
+  Dataset dataset;
+  dataset.offsets.push_back(0);
+  for (const int length : {40, 3, 61, 24, 2, 33, 40, 5}) {
+    const std::vector<int32_t> tokens = model.prompt(wrapped ? 40 : length);
+    for (const int32_t token : tokens) {
+      dataset.tokens.push_back(token);
+      dataset.labels.push_back(token % 5 == 0 ? kIgnoreIndex : token);
+      dataset.segments.push_back(0);
+    }
+    dataset.offsets.push_back(std::ssize(dataset.tokens));
+  }
+  return dataset;
+}
+
+HeadTrainerOptions options_of(const Row& row) {
+  HeadTrainerOptions options;
+  options.heads = {row.heads, row.layers, row.linear, 3, kFullVocabulary};
+  options.loss.decay_coefficient = 0.8;
+  options.optimizer.eight_bit = false;
+  options.optimizer.max_grad_norm = 0.01f;  // every step is clipped
+  options.lr.learning_rate = 1e-3;
+  options.lr_multiplier.assign(static_cast<size_t>(row.heads), 1.0);
+  options.max_steps = kSteps;
+  options.chunk_rows = 64;  // several chunks
+  for (int32_t id = 0; id < kVocabulary && row.vocabulary > 0; id += row.vocabulary == 1 ? 13 : 2) {
+    options.vocab_ids.push_back(id);
+  }
+  return options;
+}
+
+struct Result {
+  std::vector<StepResult> steps;
+  std::vector<std::vector<float>> gradients;  // first moments behind the first step: a tenth of them
+  std::vector<HeadMetrics> evaluation;
+  StepTraffic expected;  // of the last step
+  int64_t received = 0;  // in it, by all ranks
+};
+
+std::vector<float> floats_of(ConstView view) {
+  const auto* values = view.as<float>();
+  return {values, values + view.elements()};
+}
+
+class Run {
+ public:
+  Run(const Row& row, TinyModel& model, const HeadRanks& ranks)
+      : row_(row),
+        ranks_(ranks),
+        stream_({}, 1),
+        dataset_(sequences_of(model, row.wrapped)),
+        backbone_(model.weights(), DType::f32),
+        source_(online_source(backbone_, dataset_, source_options())),
+        trainer_(options_of(row), model.weights().lm_head, DType::f32, stream_, ranks) {}
+
+  Result train() {
+    Result result;
+    for (int64_t s = 1; s <= kSteps; ++s) {
+      const int64_t before = received();
+      StateRows rows;
+      source_->next(rows, stream_);
+      result.steps.push_back(trainer_.step(rows, s));
+      result.received = received() - before;
+      result.expected = traffic(rows);
+      if (s == 1) take_gradients(result);
+      if (s == kSteps) evaluate(result);
+    }
+    return result;
+  }
+
+ private:
+  bool is_divided() const { return ranks_.is_several() && ranks_.divided; }
+  int64_t received() const { return ranks_.is_several() ? ranks_.host->bytes_received() : 0; }
+  SourceOptions source_options() const {
+    SourceOptions options{row_.heads, kBatch, 2, true, 7};
+    if (!ranks_.is_several()) return options;
+    options.rank = ranks_.host->rank();
+    options.ranks = ranks_.host->size();
+    options.gather = ranks_.divided ? ranks_.host : nullptr;
+    return options;
+  }
+  StepTraffic traffic(const StateRows& rows) {
+    if (!ranks_.is_several()) return {};
+    const HeadShapes shapes{trainer_.heads().options, kHidden, trainer_.heads().outputs(), DType::f32};
+    if (!ranks_.divided) return replicate_traffic(shapes, ranks_.host->size());
+    int64_t padded = 0;
+    for (const HeadRows& head : rows_of_heads(rows, trainer_.heads())) {
+      padded += (head.count() + kRowMultiple - 1) / kRowMultiple * kRowMultiple;
+    }
+    return vocab_traffic(shapes, rows.states(), padded, ranks_.host->size());
+  }
+  void take_gradients(Result& result) {
+    StateExchange exchange(ranks_, stream_);
+    for (const NamedState& state : trainer_.optimizer_state()) {
+      const ConstView whole = exchange.gather(state);
+      if (state.name.ends_with(".momentum")) result.gradients.push_back(floats_of(whole));
+    }
+  }
+  // Rows of all sequences, on every rank.
+  void evaluate(Result& result) {
+    std::vector<int64_t> all;
+    for (int64_t i = 0; i < dataset_.sequences(); ++i) all.push_back(i);
+    const StateRows rows = forward_state_rows(backbone_, dataset_.gather(all), row_.heads, 3, stream_);
+    trainer_.evaluate(rows, result.evaluation);
+  }
+
+  Row row_;
+  HeadRanks ranks_;
+  Stream stream_;
+  Dataset dataset_;
+  Backbone backbone_;
+  std::unique_ptr<StateSource> source_;
+  HeadTrainer trainer_;
+};
+
+Result run(const Row& row, const HeadRanks& ranks) {
+  TinyModel model(11, kVocabulary);
+  return Run(row, model, ranks).train();
+}
+
+class Comparison {
+ public:
+  explicit Comparison(std::string row) : row_(std::move(row)) {}
+
+  void close(const std::string& what, double value, double expected, double bound) {
+    if (std::abs(value - expected) <= bound * std::abs(expected)) return;
+    tell(fmt::format("{}: expected {}, found {} ({:.2g})", what, expected, value, value / expected - 1));
+  }
+  void equal(const std::string& what, int64_t value, int64_t expected) {
+    if (value != expected) tell(fmt::format("{}: expected {}, found {}", what, expected, value));
+  }
+  void normwise(const std::string& what, const std::vector<float>& values,
+                const std::vector<float>& expected) {
+    double error = 0, norm = 0;
+    equal(what + " elements", std::ssize(values), std::ssize(expected));
+    for (size_t i = 0; i < std::min(values.size(), expected.size()); ++i) {
+      const auto a = static_cast<double>(values[i]), b = static_cast<double>(expected[i]);
+      error += (a - b) * (a - b);
+      norm += b * b;
+    }
+    if (!(std::sqrt(error) <= kGradientBound * std::sqrt(norm))) {
+      tell(fmt::format("{}: {:.2g} of its norm", what, std::sqrt(error / norm)));
+    }
+  }
+  bool failed() const { return failed_; }
+
+ private:
+  void tell(const std::string& line) {
+    failed_ = true;
+    fmt::print("{}: {}\n", row_, line);
+  }
+  std::string row_;
+  bool failed_ = false;
+};
+
+void compare(const Result& found, const Result& alone, Comparison& check) {
+  for (size_t s = 0; s < kSteps; ++s) {
+    const StepResult &a = found.steps[s], &b = alone.steps[s];
+    const std::string at = fmt::format("step {} ", s + 1);
+    check.close(at + "loss", a.loss, b.loss, kLossBound);
+    check.close(at + "grad_norm", a.grad_norm, b.grad_norm, kLossBound);
+    for (size_t k = 0; k < a.heads.size(); ++k) {
+      const HeadMetrics &x = a.heads[k], &y = b.heads[k];
+      check.close(fmt::format("{}head {}", at, k + 1), x.cross_entropy, y.cross_entropy, kLossBound);
+      check.equal(at + "targets", x.targets, y.targets);
+      check.equal(at + "outside", x.outside, y.outside);
+      for (int n = 0; n < 5 && s == 0; ++n)
+        check.equal(fmt::format("top-{} of head {}", n + 1, k + 1), x.top[n], y.top[n]);
+    }
+  }
+  for (size_t i = 0; i < found.gradients.size(); ++i) {
+    check.normwise(fmt::format("gradient {}", i), found.gradients[i], alone.gradients[i]);
+  }
+  for (size_t k = 0; k < found.evaluation.size(); ++k) {
+    check.close(fmt::format("evaluation of head {}", k + 1), found.evaluation[k].cross_entropy,
+                alone.evaluation[k].cross_entropy, kLossBound);
+    check.equal("evaluated targets", found.evaluation[k].targets, alone.evaluation[k].targets);
+  }
+}
+
+int run_all(RankGroup& group) {
+  int rows = 0, failed = 0;
+  for (const Row& row : table()) {
+    const HeadRanks ranks{&group.host(), &group.host(), row.divided};
+    const Result alone = run(row, {});
+    const Result found = run(row, ranks);
+    Comparison check(row.name());
+    compare(found, alone, check);
+    std::vector<int64_t> received{found.received};
+    all_reduce(group.host(), received, ReduceOp::sum, "bytes");
+    check.equal("bytes of a step", received[0], found.expected.total());
+    ++rows;
+    failed += check.failed() ? 1 : 0;
+  }
+  fmt::print("rank {} of {}: {} rows, {} failed\n", group.rank(), group.size(), rows, failed);
+  return failed == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace gorgon
+
+int main() {
+  using namespace gorgon;
+  RankGroup group(read_launch_environment([](const char* name) { return std::getenv(name); }), 30,
+                  [](const std::string& line, bool) {
+                    fmt::print(stderr, "lost: {}\n", line);
+                    std::_Exit(7);
+                  });
+  int status = 1;
+  try {
+    status = run_all(group);
+    group.leave();
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
+    std::fflush(stderr);
+    std::_Exit(1);
+  }
+  return status;
+}
