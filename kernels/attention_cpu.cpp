@@ -6,6 +6,8 @@
 #include <limits>
 #include <vector>
 
+#include <hwy/cache_control.h>
+
 #include "kernels/fixed_vectors.h"  // the panels are arrays of vectors
 #include "kernels/worker_loop.h"
 
@@ -106,11 +108,24 @@ class BlockAttention {
     }
   }
 
+  // Asks for rows [first, first + panel) of one head: a few bytes from each of many lines, which the chip
+  // does not foresee.
+  void fetch(const ConstView& rows, int64_t first) const {
+    const int64_t dim = shape_.head_dim, end = std::min(first + width_, rows.rows());
+    constexpr auto kLine = static_cast<int64_t>(64 / sizeof(T));
+    for (int64_t row = first; row < end; ++row) {
+      const T* from = rows.as<T>() + row * rows.stride() + task_.kv_head * dim;
+      for (int64_t i = 0; i < dim; i += kLine) hwy::Prefetch(from + i);
+    }
+  }
+
   // scores[row, key] = q . k for every panel of keys that some row of a strip may see.
   void score() {
     const int64_t dim = shape_.head_dim, stride = sequence_.keys.stride();
     const KeyRange all = seen_by_rows(0, rows_);
     for (int64_t key = all.begin / width_ * width_; key < all.end; key += width_) {
+      fetch(sequence_.keys, key + 2 * width_);
+      fetch(sequence_.values, key);
       const T* keys = sequence_.keys.as<T>() + key * stride + task_.kv_head * dim;
       pack_transposed(keys, stride, std::min(width_, sequence_.keys.rows() - key), dim, width_,
                       buffers_.panels);

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include <hwy/cache_control.h>
+
 #include "kernels/block_linear.h"
 #include "kernels/dequantise.h"
 #include "kernels/fixed_vectors.h"  // sums are arrays of vectors
@@ -22,7 +24,8 @@
 #define GORGON_KERNELS_BLOCK_LINEAR_CPU
 namespace gorgon::cpu {
 
-constexpr int64_t kDepth = 256;  // columns that a panel holds at a time; chains of gemm() are as long
+constexpr int64_t kDepth = 256;   // columns that a panel holds at a time; chains of gemm() are as long
+constexpr int64_t kAhead = 2048;  // words that are asked for before they are needed
 constexpr int64_t kWidestPanel = 32, kTallestStrip = 8;  // of the widest target
 
 // Memory of one thread, for panels of all widths.
@@ -35,7 +38,7 @@ struct PanelBuffers {
 }  // namespace gorgon::cpu
 #endif
 
-#if HWY_TARGET == HWY_AVX3_DL  // chips that have VNNI, which Highway 1.0 does not use itself
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL  // chips that have VNNI, which Highway 1.0 does not use itself
 HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR ",avx512vnni")
 #else
 HWY_BEFORE_NAMESPACE();
@@ -44,14 +47,33 @@ namespace gorgon::cpu::HWY_NAMESPACE {
 
 using namespace simd::HWY_NAMESPACE;
 
+using IntegerVector = hn::Vec<hn::RebindToSigned<Full>>;
+
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL
+
+// Columns of a group times rows of x: the upper bytes of x, 256 times that, then the lower ones.
+template <class Block, int64_t kCount>
+HWY_INLINE void multiply_group(const uint32_t* words, const uint32_t* x,
+                               std::array<IntegerVector, kCount>& sums) {
+  const Quads q = Block::quads(words);
+  for (int64_t byte = 0; byte < 2; ++byte, x += kQuads * kCount) {
+    for (int64_t j = 0; j < kQuads; ++j) {
+      for (int64_t i = 0; i < kCount; ++i) {
+        const auto quad = _mm512_set1_epi32(static_cast<int>(x[j * kCount + i]));
+        sums[i].raw = _mm512_dpbusd_epi32(sums[i].raw, q[j].raw, quad);
+      }
+    }
+    if (byte == 1) return;
+    for (int64_t i = 0; i < kCount; ++i) sums[i] = hn::ShiftLeft<8>(sums[i]);
+  }
+}
+
+#else
+
 // sum + the two products of 16-bit halves in each lane; `q` is not negative.
-HWY_INLINE hn::Vec<hn::RebindToSigned<Full>> add_pairs(hn::Vec<hn::RebindToSigned<Full>> sum, WordVector q,
-                                                       uint32_t x) {
+HWY_INLINE IntegerVector add_pairs(IntegerVector sum, WordVector q, uint32_t x) {
   const hn::RebindToSigned<Full> d;
-#if HWY_TARGET == HWY_AVX3_DL
-  const auto pairs = _mm512_set1_epi32(static_cast<int>(x));
-  return hn::Vec<decltype(d)>{_mm512_dpwssd_epi32(sum.raw, q.raw, pairs)};
-#elif HWY_MAJOR >= 1 && HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+#if HWY_MAJOR >= 1 && HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
   const hn::Repartition<int16_t, decltype(d)> d16;
   const auto pairs = hn::BitCast(d16, hn::Set(Words(), x));
   auto unused = hn::Zero(d);
@@ -65,77 +87,55 @@ HWY_INLINE hn::Vec<hn::RebindToSigned<Full>> add_pairs(hn::Vec<hn::RebindToSigne
 #endif
 }
 
-// sums[i] = row i of a strip times all groups of two parts. Sums of a group are exact; groups are added in
-// order, whatever kCount.
-template <class Block, int64_t kCount>
-class GroupSums {
- public:
-  GroupSums(const PackedRows& x, const std::array<PanelPart, 2>& parts) : x_(x), parts_(parts) {
-    for (int64_t i = 0; i < kCount; ++i) left_[i] = right_[i] = hn::Zero(d_);
-  }
-
-  HWY_INLINE void add(int64_t g) {
-    for (int64_t i = 0; i < kCount; ++i) left_q_[i] = right_q_[i] = hn::Zero(whole_);
-    for (int64_t w = 0; w < Block::kWords; ++w) {
-      const int64_t at = g * Block::kWords + w;
-      const auto left = hn::LoadU(Words(), parts_[0].words + at * kPanelRows);
-      const auto right = hn::LoadU(Words(), parts_[1].words + at * kPanelRows);
-      const uint32_t* x = x_.pairs + at * Block::kPairsOfWord * kCount;
-      add_pair<0>(left, right, x);
-      add_pair<1>(left, right, x);
-      if constexpr (Block::kPairsOfWord == 4) {
-        add_pair<2>(left, right, x);
-        add_pair<3>(left, right, x);
-      }
-    }
-    const ScaleAndMin by_left = Block::scale_and_min(parts_[0], g),
-                      by_right = Block::scale_and_min(parts_[1], g);
-    for (int64_t i = 0; i < kCount; ++i) {
-      const auto scale = hn::Set(d_, x_.scales[g * kCount + i]), sum = hn::Set(d_, x_.sums[g * kCount + i]);
-      left_[i] = hn::MulAdd(hn::ConvertTo(d_, left_q_[i]), hn::Mul(by_left.scale, scale), left_[i]);
-      right_[i] = hn::MulAdd(hn::ConvertTo(d_, right_q_[i]), hn::Mul(by_right.scale, scale), right_[i]);
-      left_[i] = hn::MulAdd(by_left.min, sum, left_[i]);
-      right_[i] = hn::MulAdd(by_right.min, sum, right_[i]);
-    }
-  }
-
-  HWY_INLINE void store(float* sums) const {
-    const auto lanes = static_cast<int64_t>(hn::Lanes(d_));
-    for (int64_t i = 0; i < kCount; ++i) {
-      hn::Store(left_[i], d_, sums + i * 2 * lanes);
-      hn::Store(right_[i], d_, sums + (i * 2 + 1) * lanes);
-    }
-  }
-
- private:
-  using Integers = hn::RebindToSigned<Full>;
-
-  template <int kPair>
-  HWY_INLINE void add_pair(WordVector left, WordVector right, const uint32_t* x) {
-    const auto q_left = Block::template pair<kPair>(left), q_right = Block::template pair<kPair>(right);
-    for (int64_t i = 0; i < kCount; ++i) {
-      left_q_[i] = add_pairs(left_q_[i], q_left, x[kPair * kCount + i]);
-      right_q_[i] = add_pairs(right_q_[i], q_right, x[kPair * kCount + i]);
-    }
-  }
-
-  const Full d_;
-  const Integers whole_;
-  const PackedRows x_;
-  const std::array<PanelPart, 2> parts_;
-  std::array<hn::Vec<Full>, kCount> left_, right_;
-  std::array<hn::Vec<Integers>, kCount> left_q_, right_q_;
-};
-
-template <class Block, int64_t kCount>
-void multiply_groups(const PackedRows& x, const std::array<PanelPart, 2>& parts, int64_t groups,
-                     float* sums) {
-  GroupSums<Block, kCount> all(x, parts);
-  for (int64_t g = 0; g < groups; ++g) all.add(g);
-  all.store(sums);
+template <class Block, int64_t kCount, int kPair>
+HWY_INLINE void multiply_pair(WordVector word, const uint32_t* x, std::array<IntegerVector, kCount>& sums) {
+  const auto q = Block::template pair<kPair>(word);
+  for (int64_t i = 0; i < kCount; ++i) sums[i] = add_pairs(sums[i], q, x[kPair * kCount + i]);
 }
 
-using GroupKernel = void (*)(const PackedRows&, const std::array<PanelPart, 2>&, int64_t, float*);
+// Columns of a group times rows of x.
+template <class Block, int64_t kCount>
+HWY_INLINE void multiply_group(const uint32_t* words, const uint32_t* x,
+                               std::array<IntegerVector, kCount>& sums) {
+  for (int64_t w = 0; w < Block::kWords; ++w, x += Block::kPairsOfWord * kCount) {
+    const auto word = hn::LoadU(Words(), words + w * kPanelRows);
+    multiply_pair<Block, kCount, 0>(word, x, sums);
+    multiply_pair<Block, kCount, 1>(word, x, sums);
+    if constexpr (Block::kPairsOfWord == 4) {
+      multiply_pair<Block, kCount, 2>(word, x, sums);
+      multiply_pair<Block, kCount, 3>(word, x, sums);
+    }
+  }
+}
+
+#endif
+
+// sums[i][lanes] = row i of a strip times all groups of a part; sums of rows lie `stride` apart. Sums of a
+// group are exact; groups are added in order, whatever kCount. One vector of rows of the weight at a time:
+// two need more registers than there are, and the compiler then keeps sums in memory.
+template <class Block, int64_t kCount>
+void multiply_groups(const PackedRows& x, const PanelPart& part, int64_t groups, float* sums,
+                     int64_t stride) {
+  const Full d;
+  std::array<hn::Vec<Full>, kCount> all;
+  for (int64_t i = 0; i < kCount; ++i) all[i] = hn::Zero(d);
+  for (int64_t g = 0; g < groups; ++g) {
+    const uint32_t* words = part.words + g * Block::kWords * kPanelRows;
+    for (int64_t w = 0; w < Block::kWords; ++w) hwy::Prefetch(words + w * kPanelRows + kAhead);
+    std::array<IntegerVector, kCount> of_group;
+    for (int64_t i = 0; i < kCount; ++i) of_group[i] = hn::Zero(hn::RebindToSigned<Full>());
+    multiply_group<Block, kCount>(words, x.words + g * 16 * kCount, of_group);
+    const ScaleAndMin by = Block::scale_and_min(part, g);
+    for (int64_t i = 0; i < kCount; ++i) {
+      const auto scale = hn::Set(d, x.scales[g * kCount + i]), sum = hn::Set(d, x.sums[g * kCount + i]);
+      all[i] = hn::MulAdd(hn::ConvertTo(d, of_group[i]), hn::Mul(by.scale, scale), all[i]);
+      all[i] = hn::MulAdd(by.min, sum, all[i]);
+    }
+  }
+  for (int64_t i = 0; i < kCount; ++i) hn::Store(all[i], d, sums + i * stride);
+}
+
+using GroupKernel = void (*)(const PackedRows&, const PanelPart&, int64_t, float*, int64_t);
 
 template <class Block, size_t... kIndex>
 constexpr std::array<GroupKernel, sizeof...(kIndex)> group_kernels(std::index_sequence<kIndex...>) {
@@ -189,8 +189,11 @@ class PanelProduct {
     static constexpr auto kKernels = group_kernels<Block>(std::make_index_sequence<kStripRows>());
     for (int64_t i = 0; i < m_; i += kStripRows) {
       const int64_t rows = std::min(kStripRows, m_ - i), at = i * groups;
-      const PackedRows x{nullptr, x_.pairs + at * 16, x_.scales + at, x_.sums + at};
-      kKernels[static_cast<size_t>(rows - 1)](x, parts, groups, buffers_.sums + i * width_);
+      const PackedRows x{nullptr, x_.words + at * 16, x_.scales + at, x_.sums + at};
+      for (int64_t part = 0; part < 2; ++part) {
+        kKernels[static_cast<size_t>(rows - 1)](x, parts[static_cast<size_t>(part)], groups,
+                                                buffers_.sums + i * width_ + part * width_ / 2, width_);
+      }
     }
   }
 
@@ -278,12 +281,12 @@ class RowPacker {
     const int64_t strip = HWY_DYNAMIC_DISPATCH(strip_rows)();
     PackedRowsOut out{next, reinterpret_cast<uint32_t*>(next), next + m * columns / 2, nullptr};
     out.sums = out.scales + m * groups;
-    packed_ = {out.values, out.pairs, out.scales, out.sums};
+    packed_ = {out.values, out.words, out.scales, out.sums};
     const auto pack = [&](int64_t s) {
       const int64_t row = s * strip, rows = std::min(strip, m - row);
       HWY_DYNAMIC_DISPATCH(pack_strip)
       (x, type, integers, row, rows,
-       {out.values + row * columns, out.pairs + row * columns / 2, out.scales + row * groups,
+       {out.values + row * columns, out.words + row * columns / 2, out.scales + row * groups,
         out.sums + row * groups});
     };
     const int64_t strips = (m + strip - 1) / strip;

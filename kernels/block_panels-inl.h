@@ -18,9 +18,11 @@ HWY_BEFORE_NAMESPACE();
 namespace gorgon::simd::HWY_NAMESPACE {
 
 constexpr int64_t kGroup = 32;  // columns that share a scale: a block of Q4_0, Q4_1 or Q8_0
+constexpr int64_t kQuads = kGroup / 4;
 
 using Words = hn::RebindToUnsigned<Full>;
 using WordVector = hn::Vec<Words>;
+using Quads = std::array<WordVector, kQuads>;  // a byte for each column, four columns a word
 
 // As many rows of a panel as a vector has lanes.
 struct PanelPart {
@@ -89,6 +91,18 @@ struct Nibbles {
     put(4 * i + 19, hn::ShiftRight<28>(q));
   }
 
+  // Columns 4 i to 4 i + 3 are the bytes of quad i.
+  static HWY_INLINE Quads quads(const uint32_t* words) {
+    Quads all;
+    const auto mask = hn::Set(Words(), 0x0f0f0f0fu);
+    for (size_t i = 0; i < kWords; ++i) {
+      const auto q = hn::LoadU(Words(), words + static_cast<int64_t>(i) * kPanelRows);
+      all[i] = hn::And(q, mask);
+      all[i + kWords] = hn::And(hn::ShiftRight<4>(q), mask);
+    }
+    return all;
+  }
+
   // Pair j of word q: two columns, as the halves of a word; kColumns has their numbers.
   template <int kPair>
   static HWY_INLINE WordVector pair(WordVector q) {
@@ -124,6 +138,15 @@ struct Bytes {
     put(4 * i + 1, hn::And(hn::ShiftRight<8>(q), mask));
     put(4 * i + 2, hn::And(hn::ShiftRight<16>(q), mask));
     put(4 * i + 3, hn::ShiftRight<24>(q));
+  }
+
+  static HWY_INLINE Quads quads(const uint32_t* words) {
+    Quads all;
+    for (size_t i = 0; i < kWords; ++i) {
+      const auto q = hn::LoadU(Words(), words + static_cast<int64_t>(i) * kPanelRows);
+      all[i] = hn::Xor(q, hn::Set(Words(), 0x80808080u));
+    }
+    return all;
   }
 
   template <int kPair>

@@ -18,6 +18,21 @@ namespace gorgon::cpu::HWY_NAMESPACE {
 
 using namespace simd::HWY_NAMESPACE;
 
+// Chips that multiply bytes by bytes; foreach_target.h's list is in order of what a chip can do.
+constexpr bool kHasVnni = HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL;
+
+// The upper bytes of 32 numbers of 15 bits, then the lower ones: q = 256 * upper + lower, lower >= -128.
+HWY_INLINE void pack_quads([[maybe_unused]] const int32_t* q, [[maybe_unused]] uint32_t* quads) {
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL
+  for (int64_t i = 0; i < 2; ++i) {
+    const __m512i all = _mm512_loadu_si512(q + i * 16);
+    const __m512i upper = _mm512_srai_epi32(_mm512_add_epi32(all, _mm512_set1_epi32(128)), 8);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(quads + i * 4), _mm512_cvtepi32_epi8(upper));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(quads + 8 + i * 4), _mm512_cvtepi32_epi8(all));
+  }
+#endif
+}
+
 // q of 32 values, to nearest (ties to even), and the numbers that go with them. 16 bits less two: 32 products
 // with 8 bits stay inside 32.
 constexpr float kMostQ = 16383;
@@ -49,6 +64,21 @@ HWY_INLINE GroupNumbers quantise_group(const T* x, int32_t* q) {
   return {scale, scale * static_cast<float>(hn::GetLane(hn::SumOfLanes(whole, sums)))};
 }
 
+// The words of one row of a group, `rows` apart: pairs of columns, or quads of the upper and lower bytes.
+HWY_INLINE void write_words(const int32_t* q, const std::array<uint8_t, kGroup>& columns, int64_t rows,
+                            uint32_t* words) {
+  if constexpr (kHasVnni) {
+    std::array<uint32_t, 16> quads;
+    pack_quads(q, quads.data());
+    for (size_t i = 0; i < quads.size(); ++i) words[static_cast<int64_t>(i) * rows] = quads[i];
+    return;
+  }
+  for (size_t p = 0; p < 16; ++p) {
+    const auto low = static_cast<uint32_t>(q[columns[2 * p]]) & 0xffffu;
+    words[static_cast<int64_t>(p) * rows] = low | static_cast<uint32_t>(q[columns[2 * p + 1]]) << 16;
+  }
+}
+
 template <typename T>
 void pack_integers(ConstView x, const std::array<uint8_t, kGroup>& columns, int64_t row, int64_t rows,
                    const PackedRowsOut& to) {
@@ -60,11 +90,7 @@ void pack_integers(ConstView x, const std::array<uint8_t, kGroup>& columns, int6
       const GroupNumbers numbers = quantise_group(from + g * kGroup, q);
       to.scales[g * rows + i] = numbers.scale;
       to.sums[g * rows + i] = numbers.sum;
-      uint32_t* pairs = to.pairs + g * 16 * rows + i;
-      for (size_t p = 0; p < 16; ++p) {
-        const auto low = static_cast<uint32_t>(q[columns[2 * p]]) & 0xffffu;
-        pairs[static_cast<int64_t>(p) * rows] = low | static_cast<uint32_t>(q[columns[2 * p + 1]]) << 16;
-      }
+      write_words(q, columns, rows, to.words + g * 16 * rows + i);
     }
   }
 }

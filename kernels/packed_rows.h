@@ -7,16 +7,17 @@ namespace gorgon::cpu {
 
 // Rows of x as the kernels read them, in strips of up to 8 rows, row next to row.
 //   f32: values [strip][columns][rows].
-//   integers: pairs [strip][groups][16][rows] of i16, scales and sums [strip][groups][rows]; x = scale * q, a
-//   sum is that of a group's values.
+//   integers: words [strip][groups][16][rows], scales and sums [strip][groups][rows]; x = scale * q, a sum is
+//   that of a group's values. The words of a group are 16 pairs of i16, in the order of its panel's pairs, or
+//   (VNNI) 8 quads of i8 and 8 more: q = 256 * first + second.
 struct PackedRows {
   const float* values;
-  const uint32_t* pairs;
+  const uint32_t* words;
   const float *scales, *sums;
 };
 struct PackedRowsOut {
   float* values;
-  uint32_t* pairs;
+  uint32_t* words;
   float *scales, *sums;
 };
 

@@ -31,6 +31,7 @@ OrderedJson speed_json(const DraftResult& result) {
           {"tau", result.accept_length},
           {"tau_ci95", {result.interval.first, result.interval.second}},
           {"tau_simulated", result.simulated},
+          {"walk_differences", result.walk_differences},
           {"accepted_histogram", result.histogram},
           {"exact_match", share(result.exact, std::ssize(result.divergences) + result.exact)}};
 }

@@ -4,6 +4,7 @@
 #include <csignal>
 #include <fstream>
 #include <functional>
+#include <random>
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -167,6 +168,31 @@ TEST_F(Stop, DistillGoesOnToTheSameRows) {
       stopped(arguments, [&] { return file_text(at("own.jsonl.partial")).size() > 1000; });
   EXPECT_EQ(result.status, 75) << result.err;
   EXPECT_FALSE(fs::exists(at("own.jsonl")));
+  ASSERT_EQ(run_program(arguments).status, 0);
+  EXPECT_TRUE(file_text(at("own.jsonl")) == whole);
+}
+
+// kill -9 again and again, wherever it falls: in loading, between rows, in the midst of writing one.
+TEST_F(Stop, DistillKilledAnywhereLosesAndRepeatsNoRow) {
+  write_rows("train.jsonl", 300);
+  const std::vector<std::string> arguments{"distill",    at("run.yaml"), "--set",
+                                           "bf16=false", "--output",     at("own.jsonl")};
+  ASSERT_EQ(run_program(arguments).status, 0);
+  const std::string whole = file_text(at("own.jsonl"));
+  for (const char* name : {"own.jsonl", "own.jsonl.distill.json"}) fs::remove(at(name));
+
+  std::mt19937 generator(3);
+  int kills = 0;
+  for (size_t next = 0; next < whole.size(); next += 1 + generator() % (whole.size() / 6)) {
+    Program program(arguments);
+    while (program.running() && file_text(at("own.jsonl.partial")).size() < next) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::microseconds(generator() % 5000));
+    program.signal(SIGKILL);
+    kills += program.wait().status == -SIGKILL ? 1 : 0;
+    const std::string so_far = file_text(at("own.jsonl.partial"));
+    EXPECT_TRUE(whole.starts_with(so_far)) << "at " << so_far.size();
+  }
+  EXPECT_GE(kills, 3);
   ASSERT_EQ(run_program(arguments).status, 0);
   EXPECT_TRUE(file_text(at("own.jsonl")) == whole);
 }
