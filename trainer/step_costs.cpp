@@ -10,18 +10,40 @@
 namespace gorgon {
 namespace {
 
-constexpr int kRuns = 7;
+constexpr int kRuns = 9;
 
-double median_seconds(const std::function<void()>& work) {
-  std::vector<double> seconds;
+// Median seconds of each piece of work. They take turns, so that what else the machine does for a while is no
+// single one's bad luck; the first round is not counted.
+std::vector<double> median_seconds(const std::vector<std::function<void()>>& work) {
+  std::vector<std::vector<double>> seconds(work.size());
   for (int run = 0; run <= kRuns; ++run) {
-    const auto start = std::chrono::steady_clock::now();
-    work();
-    if (run > 0)
-      seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    for (size_t i = 0; i < work.size(); ++i) {
+      const auto start = std::chrono::steady_clock::now();
+      work[i]();
+      const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+      if (run > 0) seconds[i].push_back(taken.count());
+    }
   }
-  std::sort(seconds.begin(), seconds.end());
-  return seconds[seconds.size() / 2];
+  std::vector<double> medians;
+  for (auto& all : seconds) {
+    std::nth_element(all.begin(), all.begin() + kRuns / 2, all.end());
+    medians.push_back(all[kRuns / 2]);
+  }
+  return medians;
+}
+
+// A call over a tree of so many nodes behind `context` tokens: all children of the root, since any shape
+// costs the same.
+BackboneContext verify_call(KvCache& cache, int64_t context, int64_t nodes) {
+  std::vector<int32_t> parent(static_cast<size_t>(nodes), 0);
+  parent[0] = -1;
+  const TreeBuffers tree = tree_buffers(parent);
+  BackboneContext call;
+  call.caches = {&cache};
+  call.offsets = {0, nodes};
+  for (const int32_t depth : tree.depth) call.positions.push_back(static_cast<int32_t>(context) + depth);
+  call.trees = {tree.mask};
+  return call;
 }
 
 }  // namespace
@@ -31,39 +53,36 @@ StepCosts measure_step_costs(const Backbone& backbone, const DraftHeads& heads, 
   const ModelConfig& config = backbone.config();
   context = std::min(context, config.max_position_embeddings / 2);
   KvCache cache(config, backbone.compute(), context + max_nodes, stream.device());
-  BackboneContext call;
-  call.caches = {&cache};
-  call.offsets = {0, context};
-  call.positions.resize(static_cast<size_t>(context));
-  std::iota(call.positions.begin(), call.positions.end(), 0);
-  Tensor states = backbone.forward(std::vector<int32_t>(static_cast<size_t>(context), 1), call, stream);
+  BackboneContext prompt;
+  prompt.caches = {&cache};
+  prompt.offsets = {0, context};
+  prompt.positions.resize(static_cast<size_t>(context));
+  std::iota(prompt.positions.begin(), prompt.positions.end(), 0);
+  Tensor states = backbone.forward(std::vector<int32_t>(static_cast<size_t>(context), 1), prompt, stream);
   cache.append(context);
 
   StepCosts costs;
+  std::vector<std::function<void()>> verify, drafts;
   for (int64_t nodes = 1; nodes <= max_nodes; nodes *= 2) {
-    std::vector<int32_t> parent(static_cast<size_t>(nodes),
-                                0);  // all children of the root: any shape costs the same
-    parent[0] = -1;
-    const TreeBuffers tree = tree_buffers(parent);
-    call.offsets = {0, nodes};
-    call.positions.clear();
-    for (const int32_t depth : tree.depth) call.positions.push_back(static_cast<int32_t>(context) + depth);
-    call.trees = {tree.mask};
-    const std::vector<int32_t> tokens(static_cast<size_t>(nodes), 1);
-    Tensor logits(DType::f32, {nodes, config.vocab_size}, stream.device());
-    costs.verify.emplace_back(nodes, median_seconds([&] {
-                                states = backbone.forward(tokens, call, stream);
-                                backbone.logits(states.view(), logits.view(), stream);
-                                stream.synchronize();
-                              }));
+    costs.verify.emplace_back(nodes, 0.0);
+    verify.emplace_back([&, nodes, call = verify_call(cache, context, nodes)] {
+      const std::vector<int32_t> tokens(static_cast<size_t>(nodes), 1);
+      Tensor logits(DType::f32, {nodes, config.vocab_size}, stream.device());
+      states = backbone.forward(tokens, call, stream);
+      backbone.logits(states.view(), logits.view(), stream);
+      stream.synchronize();
+    });
   }
+  const std::vector<double> seconds = median_seconds(verify);
+  for (size_t i = 0; i < seconds.size(); ++i) costs.verify[i].second = seconds[i];
   Tensor logits(DType::f32, {1, heads.outputs()}, stream.device());
   for (int k = 0; k < heads.count(); ++k) {
-    costs.heads.push_back(median_seconds([&] {
+    drafts.emplace_back([&, k] {
       heads.logits(k, states.view().rows(0, 1), logits.view(), stream);
       stream.synchronize();
-    }));
+    });
   }
+  costs.heads = median_seconds(drafts);
   return costs;
 }
 
