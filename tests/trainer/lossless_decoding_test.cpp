@@ -21,7 +21,7 @@ constexpr int64_t kTokens = 12;
 // Half of them records as JSON, half text-to-SQL; the questions alone, which are short.
 std::vector<Prompt> generated_prompts(const TextModel& text, size_t count) {
   generator::RecordChatStream records(5, generator::Split::eval);
-  generator::ChatStream queries(5, generator::Split::eval);
+  generator::SqlChatStream queries(5, generator::Split::eval);
   std::vector<Prompt> prompts;
   while (prompts.size() < count) {
     const std::string question = prompts.size() % 2 == 0 ? records.next().question : queries.next().question;
@@ -97,7 +97,9 @@ TEST(LosslessDecoding, ThirtyPromptsOnTheRealModel) {
   add_heads_of_answers(answers, states, weights.config.hidden_size, file);
   const DraftHeads heads = DraftHeads::load(file.write(), weights.lm_head, DType::f32, stream);
 
-  const DecodeEvaluation evaluation = evaluate_decoding(backbone, heads, prompts, options, stream,
+  RankGroup alone;
+  RankShare share(alone, [] { return false; });
+  const DecodeEvaluation evaluation = evaluate_decoding(backbone, heads, prompts, options, stream, share,
                                                         [](const std::string&) { return CountProgress{}; });
   EXPECT_TRUE(evaluation.lossless(true));
   EXPECT_EQ(evaluation.logit_difference, 0);
