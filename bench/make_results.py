@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Makes bench/RESULTS.md from the JSON files in bench/results/.
 
-Five kinds of file: Google Benchmark's (gorgon_bench --benchmark_out=F), those of bench/compare_pytorch.py, bench/compare_llama_cpp.py and
-bench/head_forms.py, and timings of whole commands ({"command", "device", "timings": [{"what", "seconds", "cpu_seconds"}], "versions"}). What has no file is not measured, and
+Six kinds of file: Google Benchmark's (gorgon_bench --benchmark_out=F), those of bench/compare_pytorch.py, bench/compare_llama_cpp.py,
+bench/head_forms.py and bench/compare_ranks.py, and timings of whole commands ({"command", "device", "timings": [{"what", "seconds", "cpu_seconds"}], "versions"}). What has no file is not measured, and
 the page says so.
 
   python bench/make_results.py
@@ -62,6 +62,14 @@ def timings(data):
     return lines
 
 
+def ranks(data):
+    lines = [f"Device: {data['device']}. Command: `{data['command']}`", "", "| what | median | efficiency |", "|---|---|---|"]
+    for row in data["timings"]:
+        share = data["efficiency"].get(row["what"].removeprefix("a step: "))
+        lines.append(f"| {row['what']} | {number(row['seconds'], 2)} s | {'' if share is None else f'{share:.2f}'} |")
+    return lines
+
+
 def forms(data):
     lines = [f"Device: {data['device']}. Command: `{data['command']}`. Making the cache of {data['states']:,} states: {number(data['cache_s'])} s.",
              "", "| heads | wall | steps alone | peak memory | accepted length (chain) |", "|---|---|---|---|---|"]
@@ -86,7 +94,7 @@ def section(path):
         data = json.load(file)
     title = data.get("title") or os.path.basename(path)[:-5].replace("_", " ")
     make = kernels if "benchmarks" in data else comparison if "pairs" in data else decoding if "rounds" in data else \
-        forms if "forms" in data else timings
+        forms if "forms" in data else ranks if "efficiency" in data else timings
     return [f"## {title}", "", *make(data), ""]
 
 

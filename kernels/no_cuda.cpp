@@ -10,6 +10,7 @@
 #include "kernels/resblock.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rotary_embedding.h"
+#include "kernels/side_queue.h"
 #include "kernels/swiglu.h"
 #include "kernels/transfer.h"
 #include "kernels/vocabulary_cross_entropy.h"
@@ -39,6 +40,20 @@ void* create_stream(int) {
   not_built();
 }
 void destroy_stream(int, void*) noexcept {}
+void* create_side_queue(int) {
+  not_built();
+}
+void destroy_side_queue(int, void*) noexcept {}
+void follow(int, void*, const Stream&) {
+  not_built();
+}
+void* create_mark(int, void*) {
+  not_built();
+}
+void destroy_mark(int, void*) noexcept {}
+void hold(const Stream&, void*) {
+  not_built();
+}
 void synchronize(int, void*) {
   not_built();
 }

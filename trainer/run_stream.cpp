@@ -5,6 +5,25 @@
 #include "kernels/error.h"
 
 namespace gorgon {
+namespace {
+
+// A GPU for every rank of a machine, by its number there; a launcher may show each rank its own alone.
+Device device_of_rank(const RunConfig& config, const RankGroup& ranks) {
+  Device device = parse_device(config.device);
+  if (device.kind == DeviceKind::cpu) return device;
+  const int count = cuda::device_count();
+  if (config.device.find(':') != std::string::npos || (count > 1 && count < ranks.local_size())) {
+    fail(ExitCode::config,
+         {"", "device", "cuda, and a GPU for each of the machine's ranks",
+          config.device + ", " + std::to_string(count) + " GPUs for " + std::to_string(ranks.local_size()) +
+              " ranks",
+          "set device: cuda and start as many ranks as there are GPUs, or set device: cpu"});
+  }
+  device.index = ranks.local_rank() % count;
+  return device;
+}
+
+}  // namespace
 
 Stream make_stream(const RunConfig& config, const StopSignal* stop, std::chrono::seconds limit) {
   using Clock = std::chrono::steady_clock;
@@ -22,12 +41,7 @@ Stream make_stream(const RunConfig& config, const StopSignal* stop, const RankGr
   options.tf32 = config.tf32;
   options.threads = threads_per_rank(ranks.local_size());
   options.stop_wanted = [&ranks] { return ranks.stop_agreed(); };
-  const Device device = parse_device(config.device);
-  if (device.kind != DeviceKind::cpu) {
-    fail(ExitCode::config, {"", "device", "cpu, where several ranks work together", to_string(device),
-                            "set device: cpu, or start one process"});
-  }
-  return Stream(device, std::move(options));
+  return Stream(device_of_rank(config, ranks), std::move(options));
 }
 
 }  // namespace gorgon

@@ -30,7 +30,7 @@ std::unique_ptr<StateSource> source_of(const RunInputs& inputs, const Backbone& 
                               static_cast<uint64_t>(config.seed),
                               inputs.ranks.rank(),
                               inputs.ranks.size(),
-                              inputs.divided_heads ? &inputs.ranks.host() : nullptr};
+                              inputs.divided_heads ? &inputs.ranks.on(inputs.stream.device()) : nullptr};
   if (inputs.cache == nullptr) return online_source(backbone, inputs.train, options);
   const auto make = config.order == RowOrder::rows ? row_order_source : cached_source;
   return make(*inputs.cache, inputs.train, options, config.compute());
@@ -62,7 +62,7 @@ TrainingRun::TrainingRun(const RunInputs& inputs, const fs::path& directory, con
       source_(source_of(inputs, backbone_)),
       steps_per_epoch_(source_->steps_per_epoch()),
       max_steps_(config_.resolved_max_steps(inputs.train.sequences())),
-      head_ranks_{&inputs.ranks.host(), &inputs.ranks.host(), inputs.divided_heads},
+      head_ranks_{&inputs.ranks.host(), &inputs.ranks.on(inputs.stream.device()), inputs.divided_heads},
       trainer_(head_trainer_options(config_, max_steps_, inputs.vocab_ids), inputs.weights.lm_head,
                config_.compute(), inputs.stream, head_ranks_),
       states_(trainer_, head_ranks_, inputs.stream) {

@@ -8,6 +8,7 @@
 
 #include "kernels/error.h"
 #include "kernels/ranks/host_communicator.h"
+#include "kernels/ranks/nccl_communicator.h"
 #include "kernels/ranks/tcp_transport.h"
 #include "kernels/ranks/transport.h"
 
@@ -104,6 +105,12 @@ std::string RankGroup::name(int rank) const {
   return "rank " + std::to_string(rank) + " on " + host;
 }
 
+Communicator& RankGroup::on(Device device) {
+  if (device.kind == DeviceKind::cpu || !is_several()) return *communicator_;
+  if (!on_gpu_) on_gpu_ = std::make_unique<NcclCommunicator>(open_nccl(), *communicator_, device);
+  return *on_gpu_;
+}
+
 void RankGroup::set_step(int64_t step) {
   if (watch_) watch_->set_step(step);
 }
@@ -119,6 +126,7 @@ void RankGroup::set_patience(double seconds) {
 void RankGroup::leave() {
   if (!watch_) return;
   communicator_->barrier("the end");
+  on_gpu_.reset();
   watch_->leave();
   communicator_.reset();
   if (mpi_) mpi_->finish();

@@ -32,6 +32,9 @@ class RankGroup {
   std::string name(int rank) const;  // "rank 1 on HOST"
 
   Communicator& host() { return *communicator_; }  // collectives over host memory
+  // Over a device's: host() for a CPU; NCCL for a GPU, always the same one, which all ranks ask for together.
+  // Error(resource) where there is no NCCL.
+  Communicator& on(Device device);
 
   void set_step(int64_t step);        // named in reports
   void set_deadline(double seconds);  // of every collective, and of a silent rank; 600 at first
@@ -52,6 +55,7 @@ class RankGroup {
   std::unique_ptr<PeerWatch> watch_;
   std::unique_ptr<Transport> transport_;
   std::unique_ptr<Communicator> communicator_;
+  std::unique_ptr<Communicator> on_gpu_;
 };
 
 // Threads for each of `local_size` processes of this machine: its share of the cores, or those it is bound

@@ -15,6 +15,7 @@
 
 #include "kernels/device.h"
 #include "kernels/error.h"
+#include "kernels/side_queue.h"
 #include "kernels/transfer.h"
 
 namespace gorgon {
@@ -145,6 +146,17 @@ void* create_stream(int) {
   return nullptr;
 }
 void destroy_stream(int, void*) noexcept {}
+// What is put into a queue is done when the call returns.
+void* create_side_queue(int) {
+  return nullptr;
+}
+void destroy_side_queue(int, void*) noexcept {}
+void follow(int, void*, const Stream&) {}
+void* create_mark(int, void*) {
+  return nullptr;
+}
+void destroy_mark(int, void*) noexcept {}
+void hold(const Stream&, void*) {}
 void synchronize(int, void*) {
   ++emulation::host_calls().synchronisations;
 }

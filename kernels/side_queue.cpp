@@ -1,0 +1,35 @@
+#include "kernels/side_queue.h"
+
+#include "kernels/error.h"
+
+namespace gorgon {
+
+SideQueue::SideQueue(Device device) : device_(device), queue_(nullptr) {
+  require(device.kind == DeviceKind::cuda, "SideQueue", "a CPU");
+  queue_ = cuda::create_side_queue(device.index);
+}
+
+SideQueue::~SideQueue() {
+  cuda::destroy_side_queue(device_.index, queue_);
+}
+
+void* SideQueue::native() const {
+  return queue_;
+}
+
+void SideQueue::follow(const Stream& stream) const {
+  cuda::follow(device_.index, queue_, stream);
+}
+
+SideQueue::Mark::Mark(const SideQueue& queue)
+    : device_(queue.device_.index), event_(cuda::create_mark(queue.device_.index, queue.queue_)) {}
+
+SideQueue::Mark::~Mark() {
+  cuda::destroy_mark(device_, event_);
+}
+
+void SideQueue::Mark::hold(const Stream& stream) const {
+  cuda::hold(stream, event_);
+}
+
+}  // namespace gorgon

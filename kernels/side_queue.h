@@ -1,0 +1,47 @@
+#pragma once
+
+#include "kernels/device.h"
+
+namespace gorgon {
+
+// A queue of a GPU beside a stream's own: what is put into it runs while the stream computes. Neither makes
+// the host wait.
+class SideQueue {
+ public:
+  explicit SideQueue(Device device);  // a GPU; Error(internal) for a CPU
+  ~SideQueue();
+  SideQueue(const SideQueue&) = delete;
+  SideQueue& operator=(const SideQueue&) = delete;
+
+  void* native() const;                     // the driver's handle, a cudaStream_t
+  void follow(const Stream& stream) const;  // what comes next here waits for what the stream has to do now
+
+  // Behind what is in the queue now; the streams that are given it wait until then.
+  class Mark {
+   public:
+    explicit Mark(const SideQueue& queue);
+    ~Mark();
+    Mark(const Mark&) = delete;
+    Mark& operator=(const Mark&) = delete;
+    void hold(const Stream& stream) const;
+
+   private:
+    int device_;
+    void* event_;
+  };
+
+ private:
+  Device device_;
+  void* queue_;
+};
+
+namespace cuda {
+void* create_side_queue(int index);
+void destroy_side_queue(int index, void* queue) noexcept;
+void follow(int index, void* queue, const Stream& stream);
+void* create_mark(int index, void* queue);
+void destroy_mark(int index, void* mark) noexcept;
+void hold(const Stream& stream, void* mark);
+}  // namespace cuda
+
+}  // namespace gorgon

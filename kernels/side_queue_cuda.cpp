@@ -1,0 +1,52 @@
+#include "kernels/cuda/queue.h"
+#include "kernels/side_queue.h"
+
+namespace gorgon::cuda {
+namespace {
+
+cudaEvent_t event_in(cudaStream_t stream) {
+  cudaEvent_t event = nullptr;
+  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
+  check(cudaEventRecord(event, stream), "cudaEventRecord");
+  return event;
+}
+
+}  // namespace
+
+// A blocking queue, as a stream's own: memory that is released waits for both.
+void* create_side_queue(int index) {
+  select_device(index);
+  cudaStream_t queue = nullptr;
+  check(cudaStreamCreate(&queue), "cudaStreamCreate");
+  return queue;
+}
+
+void destroy_side_queue(int index, void* queue) noexcept {
+  if (cudaSetDevice(index) != cudaSuccess) return;
+  cudaStreamSynchronize(static_cast<cudaStream_t>(queue));
+  cudaStreamDestroy(static_cast<cudaStream_t>(queue));
+}
+
+void follow(int index, void* queue, const Stream& stream) {
+  select_device(index);
+  cudaEvent_t event = event_in(queue_of(stream).stream);
+  check(cudaStreamWaitEvent(static_cast<cudaStream_t>(queue), event, 0), "cudaStreamWaitEvent");
+  cudaEventDestroy(event);  // when it has passed
+}
+
+void* create_mark(int index, void* queue) {
+  select_device(index);
+  return event_in(static_cast<cudaStream_t>(queue));
+}
+
+void destroy_mark(int index, void* mark) noexcept {
+  if (cudaSetDevice(index) == cudaSuccess) cudaEventDestroy(static_cast<cudaEvent_t>(mark));
+}
+
+void hold(const Stream& stream, void* mark) {
+  const Queue& queue = queue_of(stream);
+  select_device(queue.device);
+  check(cudaStreamWaitEvent(queue.stream, static_cast<cudaEvent_t>(mark), 0), "cudaStreamWaitEvent");
+}
+
+}  // namespace gorgon::cuda
