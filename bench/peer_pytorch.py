@@ -55,6 +55,8 @@ class Head(nn.Module):
 
 def make_optimizer(name, heads, lr):
     parameters = [p for head in heads for p in head.parameters()]
+    if name == "adamw_fused":
+        return torch.optim.AdamW(parameters, lr=lr, weight_decay=0.0, fused=True), "torch AdamW (fused)"
     if name == "adamw_8bit":
         try:
             import bitsandbytes as bnb
@@ -122,6 +124,16 @@ def step_tuned(model, heads, batch, labels, coefficient, accumulation):
     return total, prefill
 
 
+def load_model(path, dtype):
+    """The frozen model, and the versions of what runs it."""
+    location = {"gguf_file": os.path.basename(path)} if path.endswith(".gguf") else {}
+    folder = os.path.dirname(os.path.abspath(path)) if location else path
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa", **location)
+    model.eval().requires_grad_(False)
+    model.config.use_cache = False
+    return model, {"torch": torch.__version__, "transformers": transformers.__version__}
+
+
 def read_sequences(path, limit):
     rows = []
     with open(path, encoding="utf-8") as file:
@@ -153,11 +165,7 @@ def main():
     torch.set_num_threads(args.threads)
     torch.manual_seed(42)
     dtype = torch.bfloat16 if args.dtype == "bf16" else torch.float32
-    location = {"gguf_file": os.path.basename(args.model)} if args.model.endswith(".gguf") else {}
-    folder = os.path.dirname(os.path.abspath(args.model)) if location else args.model
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa", **location)
-    model.eval().requires_grad_(False)
-    model.config.use_cache = False
+    model, versions = load_model(args.model, dtype)
     heads = nn.ModuleList(Head(model.lm_head.weight, dtype) for _ in range(args.heads))
     optimizer, optimizer_name = make_optimizer(args.optim, heads, args.lr)
     step = step_published if args.style == "published" else step_tuned
@@ -186,7 +194,7 @@ def main():
         "threads": args.threads, "tokens_per_s": timed[len(timed) // 2], "tokens_per_s_all": timed,
         "tokens_per_cpu_s": statistics.median(t / s for t, s in zip(tokens[1:], cpu_seconds[1:])), "losses": losses,
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        "versions": versions,
     }
     if prefills[0] is not None:  # the backbone alone
         result["prefill_tokens_per_s"] = statistics.median(t / p[0] for t, p in zip(tokens[1:], prefills[1:]))

@@ -45,6 +45,8 @@ RankFormula make(const CodeMap& map, bool is_signed, double end_of_decade_5, dou
     const double n = is_signed ? 1 << i : 2 << i, low = is_signed ? n : n - 1.0;
     set(static_cast<size_t>(i) + 1, std::pow(10.0, 6 - i) * n / 0.9, low - 0.1 * n / 0.9, low, low + n);
   }
+  for (const auto table : {&RankFormula::slope, &RankFormula::offset, &RankFormula::low, &RankFormula::high})
+    (f.*table)[8] = (f.*table)[7];
   f.top_rank = f.high[7];
   f.top = f.top_rank - 0.25f;  // halfway from the last cell's midpoint to its end
   f.segment_slope = static_cast<float>(std::ldexp(1.0, -23) / decade);
