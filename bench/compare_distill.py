@@ -11,13 +11,11 @@ differ where the type's rounding decides.
 import argparse
 import json
 import os
-import platform
-import shlex
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
+
+from measuring import run, write_result
 
 PEER = r"""
 import json, os, sys, time
@@ -52,28 +50,19 @@ print(json.dumps({"seconds": seconds, "tokens": sum(map(len, answers)), "answers
 """
 
 
-def run(command):
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"compare: {shlex.join(command[:3])} ended with {done.returncode}: {done.stderr[-500:]}")
-    return done.stdout
-
-
 def gorgon(args, data, folder, number):
     config, output = os.path.join(folder, "distill.yaml"), os.path.join(folder, f"own{number}.jsonl")
     with open(config, "w", encoding="utf-8") as file:
         file.write(f"model_path: {os.path.abspath(args.model)}\ntrain_dataset_path: {data}\noutput_dir: {folder}/run\n"
                    f"bf16: {'true' if args.dtype == 'bf16' else 'false'}\ndevice: cpu\n")
-    start = time.perf_counter()
-    run([args.gorgon, "distill", config, "--output", output, "--max-new-tokens", str(args.tokens)])
-    seconds = time.perf_counter() - start
+    done = run([args.gorgon, "distill", config, "--output", output, "--max-new-tokens", str(args.tokens)])
     prompts, answers = [], []
     with open(output, encoding="utf-8") as file:
         for row in map(json.loads, file):
             length = sum(1 for label in row["labels"] if label == -100)
             prompts.append(row["input_ids"][:length])
             answers.append(row["input_ids"][length:])
-    return {"seconds": seconds, "tokens": sum(map(len, answers))}, prompts, answers
+    return {"seconds": done.seconds, "tokens": sum(map(len, answers))}, prompts, answers
 
 
 def main():
@@ -99,20 +88,15 @@ def main():
             ours, prompts, answers = gorgon(args, data, folder, number)
             with open(rows, "w", encoding="utf-8") as file:
                 file.writelines(json.dumps(prompt) + "\n" for prompt in prompts)
-            peer = json.loads(run([args.python, "-c", PEER, args.model, rows, str(args.tokens), args.dtype, str(args.batch), str(threads)]))
+            peer = json.loads(run([args.python, "-c", PEER, args.model, rows, str(args.tokens), args.dtype, str(args.batch), str(threads)]).out)
             same, versions = sum(a == b for a, b in zip(answers, peer.pop("answers"))), peer.pop("versions")
             rounds.append({"gorgon": ours, "transformers": peer, "same_answers": same, "prompts": len(prompts)})
             print(f"round {number + 1}: gorgon {ours['seconds']:.1f} s, transformers {peer['seconds']:.1f} s, {same} of {len(prompts)} "
                   "answers are the same", file=sys.stderr)
     ratios = [r["transformers"]["seconds"] / r["gorgon"]["seconds"] for r in rounds]
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        chip = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), platform.machine())
-    result = {"command": shlex.join(["python"] + sys.argv), "device": f"{chip}, {os.cpu_count()} cores", "versions": versions,
-              "ratio": statistics.median(ratios), "ratios": ratios, "rounds": rounds}
-    if args.output:
-        with open(args.output, "w", encoding="utf-8") as file:
-            file.write(json.dumps(result, indent=1) + "\n")
-    print(f"gorgon / transformers: {result['ratio']:.2f} times as fast (median of {args.rounds} rounds)")
+    ratio = statistics.median(ratios)
+    write_result(args.output, {"versions": versions, "ratio": ratio, "ratios": ratios, "rounds": rounds})
+    print(f"gorgon / transformers: {ratio:.2f} times as fast (median of {args.rounds} rounds)")
 
 
 if __name__ == "__main__":

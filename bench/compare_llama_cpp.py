@@ -10,12 +10,11 @@ Writes one JSON file: the command, the machine, versions, every round and the me
 import argparse
 import json
 import os
-import platform
 import re
-import shlex
 import statistics
-import subprocess
 import sys
+
+from measuring import run, write_result
 
 PROMPTS = ["Tell me a long story about a dog.", "Explain in detail how rain forms.", "Write a letter to a friend about your holidays.",
            "Describe the history of the bicycle."]
@@ -49,28 +48,21 @@ print(json.dumps({"tokens": count, "tokens_per_s": count / seconds, "version": l
 """
 
 
-def run(command):
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"compare: {shlex.join(command[:3])} ended with {done.returncode}: {done.stderr[-500:]}")
-    return done
-
-
 def gorgon(args):
     """`generate --compare` also decodes plainly and prints the tokens and the speed of that."""
     tokens, seconds, texts = 0, 0.0, []
     for prompt in PROMPTS:
         done = run([args.gorgon, "generate", args.heads, "--model", args.model, "--prompt", prompt, "--compare",
                     "--max-new-tokens", str(args.tokens), "--dtype", args.dtype])
-        found = re.search(r"plain\s*: (\d+) tokens in \d+ steps, [\d.]+ a step, ([\d.]+) tokens/s", done.stderr)
+        found = re.search(r"plain\s*: (\d+) tokens in \d+ steps, [\d.]+ a step, ([\d.]+) tokens/s", done.err)
         tokens += int(found.group(1))
         seconds += int(found.group(1)) / float(found.group(2))
-        texts.append(done.stdout[:60])
+        texts.append(done.out[:60])
     return {"tokens": tokens, "tokens_per_s": tokens / seconds, "starts": texts}
 
 
 def peer(args):
-    return json.loads(run([args.python, "-c", PEER, args.model, json.dumps(PROMPTS), str(args.tokens), str(args.threads)]).stdout)
+    return json.loads(run([args.python, "-c", PEER, args.model, json.dumps(PROMPTS), str(args.tokens), str(args.threads)]).out)
 
 
 def main():
@@ -93,14 +85,9 @@ def main():
         print(f"round {number + 1}: gorgon {pair['gorgon']['tokens_per_s']:.1f}, llama.cpp {pair['llama_cpp']['tokens_per_s']:.1f} "
               "tokens/s", file=sys.stderr)
     ratios = [pair["gorgon"]["tokens_per_s"] / pair["llama_cpp"]["tokens_per_s"] for pair in rounds]
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        chip = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), platform.machine())
-    result = {"command": shlex.join(["python"] + sys.argv), "device": f"{chip}, {os.cpu_count()} cores",
-              "ratio": statistics.median(ratios), "ratios": ratios, "rounds": rounds}
-    if args.output:
-        with open(args.output, "w", encoding="utf-8") as file:
-            file.write(json.dumps(result, indent=1) + "\n")
-    print(f"gorgon / llama.cpp: {result['ratio']:.2f} x tokens/s (median of {args.rounds} rounds)")
+    ratio = statistics.median(ratios)
+    write_result(args.output, {"ratio": ratio, "ratios": ratios, "rounds": rounds})
+    print(f"gorgon / llama.cpp: {ratio:.2f} x tokens/s (median of {args.rounds} rounds)")
 
 
 if __name__ == "__main__":

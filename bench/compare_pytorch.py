@@ -10,36 +10,13 @@ CPU time (tokens a second of CPU, all threads): where other programs take cores,
 import argparse
 import json
 import os
-import platform
-import shlex
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
+
+from measuring import measured_steps, run, write_result
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-def cpu_seconds():
-    """What all programs on this machine have used since it started."""
-    with open("/proc/stat", encoding="utf-8") as file:
-        user, nice, system, _, _, irq, soft = map(int, file.readline().split()[1:8])
-    return (user + nice + system + irq + soft) / os.sysconf("SC_CLK_TCK")
-
-
-def run(command):
-    """Output of one child process, its peak resident bytes, and the share of the machine that other programs took meanwhile."""
-    start, all_before = time.perf_counter(), cpu_seconds()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    out, err = process.stdout.read(), process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        sys.exit(f"compare: {shlex.join(command)} ended with {process.returncode}: {err[-500:]}")
-    others = cpu_seconds() - all_before - usage.ru_utime - usage.ru_stime
-    share = max(0.0, others) / (os.cpu_count() * (time.perf_counter() - start))
-    return out, {"peak_rss_bytes": usage.ru_maxrss * 1024, "share_of_other_programs": round(share, 3)}
 
 
 def sequences(args, folder):
@@ -87,23 +64,23 @@ device: cpu
 report_to: none
 save_strategy: "no"
 """)
-    out, usage = run([args.gorgon, "train", config, "--resume", "never", "--profile"])
+    done = run([args.gorgon, "train", config, "--resume", "never", "--profile"])
+    out = done.out
     _, cpu = profiled(out, "total")  # of all steps, the first one with its allocations too
     prefill, prefill_cpu = profiled(out, "backbone:")
-    with open(os.path.join(run_dir, "metrics.jsonl"), encoding="utf-8") as file:
-        steps = [row for row in map(json.loads, file) if "tokens_per_s" in row]
+    steps = measured_steps(run_dir)
     tokens = sum(row["tokens"] for row in steps)
     return {"tokens_per_s": statistics.median(row["tokens_per_s"] for row in steps[1:]), "tokens_per_cpu_s": tokens / cpu,
             "prefill_tokens_per_s": tokens / prefill, "prefill_tokens_per_cpu_s": tokens / prefill_cpu, "profile": [line for line in out.splitlines() if len(line.split()) > 5 and "/" not in line],
-            "losses": [row["loss"] for row in steps], **usage}
+            "losses": [row["loss"] for row in steps], **done.usage()}
 
 
 def peer(args, data, style):
-    out, usage = run([args.python, os.path.join(HERE, "peer_pytorch.py"), "--model", args.model, "--data", data, "--style", style,
+    done = run([args.python, os.path.join(HERE, "peer_pytorch.py"), "--model", args.model, "--data", data, "--style", style,
                     "--dtype", args.dtype, "--optim", args.optim, "--heads", str(args.heads), "--batch", str(args.batch),
                     "--steps", str(args.steps)])
-    result = json.loads(out.strip().splitlines()[-1])
-    return {**result, **usage}
+    result = json.loads(done.out.strip().splitlines()[-1])
+    return {**result, **done.usage()}
 
 
 def main():
@@ -144,13 +121,7 @@ def main():
     if "tuned" in ratios:
         for name in ["prefill_tokens_per_s", "prefill_tokens_per_cpu_s"]:
             ratios["tuned"][name] = statistics.median(p["gorgon"][name] / p["tuned"][name] for p in pairs)
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        chip = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), platform.machine())
-    result = {"command": shlex.join(["python"] + sys.argv), "device": f"{chip}, {os.cpu_count()} cores", "ratios": ratios, "pairs": pairs}
-    text = json.dumps(result, indent=1)
-    if args.output:
-        with open(args.output, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
+    write_result(args.output, {"ratios": ratios, "pairs": pairs})
     for style, ratio in ratios.items():
         print(f"gorgon / {style} PyTorch: {ratio['speed']:.2f} x tokens/s, {ratio['speed_by_cpu_time']:.2f} x by CPU time, {100 * ratio['memory']:.0f} % of the memory")
 

@@ -4,70 +4,77 @@
   gorgon distill CONFIG --output own.jsonl          (its model answers the prompts itself; CONFIG then trains on own.jsonl)
   python bench/head_forms.py --config CONFIG --test test.jsonl --work /tmp/forms --output bench/results/head_forms.json
 
-Makes the cache once (timed), then trains and evaluates medusa_head_linear own, shared, lowrank x medusa_vocab full, seen. Wall
-times are whole processes; `heads_s` is the sum of the steps as metrics.jsonl has them. Peak memory is that of the process.
+Makes the cache once (timed), then trains medusa_head_linear own, shared, lowrank x medusa_vocab full, seen; the run's last evaluation
+is the chain's tau on the model's answers in --test. Wall times are whole processes, that evaluation included; `heads_s` is the sum of
+the steps as metrics.jsonl has them. Peak memory is that of the process. Every run is exported, and the export checks itself.
 """
 import argparse
 import json
 import os
-import platform
 import re
 import shutil
-import subprocess
 import sys
-import time
 from pathlib import Path
 
-
-def run(command):
-    """Wall seconds, peak resident bytes and log of a process that must succeed."""
-    begin = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    errors = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        raise SystemExit(f"{' '.join(command)}\n{errors}")
-    return time.perf_counter() - begin, usage.ru_maxrss * 1024, errors
+from measuring import measured_steps, run, write_result
 
 
-def step_seconds(folder):
-    steps = [json.loads(line) for line in open(folder / "metrics.jsonl", encoding="utf-8")]
-    return sum(s["tokens"] / s["tokens_per_s"] for s in steps if "tokens_per_s" in s and s["tokens_per_s"] > 0)
+def last_line(path):
+    return json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
+
+
+def train(args, cache, linear, vocabulary):
+    folder = args.work / f"{linear}-{vocabulary}"
+    shutil.rmtree(folder, ignore_errors=True)
+    done = run([args.gorgon, "train", args.config, "--cache", cache, "--set", f"output_dir={folder}", "--set", f"medusa_head_linear={linear}",
+                "--set", f"medusa_vocab={vocabulary}", "--set", "state_cache=bf16", "--set", f"eval_dataset_path={args.test}"])
+    steps_s = sum(step["tokens"] / step["tokens_per_s"] for step in measured_steps(folder))
+    tau = last_line(folder / "metrics.jsonl")["eval_accept_length"]
+    row = {"linear": linear, "vocab": vocabulary, "chain_tau": tau, "train_s": done.seconds, "heads_s": steps_s, "peak_bytes": done.peak_rss_bytes,
+           "heads_bytes": os.path.getsize(folder / "medusa_heads.safetensors")}
+    (folder / "trained.json").write_text(json.dumps(row), encoding="utf-8")
+
+
+def checked_export(args, linear, vocabulary):
+    """`gorgon export` reads what it wrote again and compares the heads' answers with those of the run."""
+    folder = args.work / f"{linear}-{vocabulary}"
+    shutil.rmtree(folder / "export", ignore_errors=True)
+    run([args.gorgon, "export", str(folder), "--to", "hf", "--output", str(folder / "export")])
+    return os.path.getsize(folder / "export" / "medusa_lm_head.safetensors")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gorgon", default="build/trainer/gorgon")
     parser.add_argument("--config", required=True)
-    parser.add_argument("--test", required=True, help="prompts of the chain's accepted length")
-    parser.add_argument("--limit", default="96")
+    parser.add_argument("--test", required=True, help="the model's own answers to other prompts (gorgon distill): the chain's walk")
     parser.add_argument("--work", required=True, type=Path)
     parser.add_argument("--forms", default="own:full,own:seen,shared:full,shared:seen,lowrank:full,lowrank:seen")
-    parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--stages", default="cache,train,export", help="each form's results are kept in --work")
+    parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    cache = str(args.work / "states.h5")
-    at = ["--set", f"output_dir={args.work / 'cache'}"]
-    seconds, peak, errors = run([args.gorgon, "cache", args.config, "--cache", cache, *at])
-    states = int(re.search(r"caches (\d+) states", errors).group(1))
-    result = {"command": " ".join(["python"] + sys.argv), "device": f"{platform.machine()}, {os.cpu_count()} cores", "states": states,
-              "config": Path(args.config).read_text(encoding="utf-8"), "cache_s": seconds, "cache_peak_bytes": peak,
-              "cache_bytes": os.path.getsize(cache), "forms": []}
-    for form in args.forms.split(","):
-        linear, vocabulary = form.split(":")
+    args.work.mkdir(parents=True, exist_ok=True)
+    forms = [form.split(":") for form in args.forms.split(",")]
+    cache, cached = str(args.work / "states.h5"), args.work / "cached.json"
+    stages = args.stages.split(",")
+    if "cache" in stages:
+        Path(cache).unlink(missing_ok=True)
+        done = run([args.gorgon, "cache", args.config, "--cache", cache, "--set", f"output_dir={args.work / 'cache'}"])
+        states = int(re.search(r"caches (\d+) states", done.err).group(1))
+        cached.write_text(json.dumps({"states": states, "cache_s": done.seconds, "cache_peak_bytes": done.peak_rss_bytes,
+                                      "cache_bytes": os.path.getsize(cache)}), encoding="utf-8")
+    if "train" in stages:
+        for form in forms:
+            train(args, cache, *form)
+    rows = []
+    for linear, vocabulary in forms:
         folder = args.work / f"{linear}-{vocabulary}"
-        shutil.rmtree(folder, ignore_errors=True)
-        seconds, peak, _ = run([args.gorgon, "train", args.config, "--cache", cache, "--set", f"output_dir={folder}",
-                             "--set", f"medusa_head_linear={linear}", "--set", f"medusa_vocab={vocabulary}",
-                             "--set", "state_cache=bf16"])
-        report = folder / "eval.json"
-        run([args.gorgon, "eval", str(folder), "--data", args.test, "--limit", args.limit, "--draft", "heads",
-             "--output", str(report)])
-        evaluation = json.loads(report.read_text(encoding="utf-8"))
-        row = {"linear": linear, "vocab": vocabulary, "train_s": seconds, "heads_s": step_seconds(folder), "peak_bytes": peak,
-               "heads_bytes": os.path.getsize(folder / "medusa_heads.safetensors"), "chain_tau": evaluation["chain_tau"]}
-        result["forms"].append(row)
-        print(json.dumps(row), flush=True)
-        args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        row = json.loads((folder / "trained.json").read_text(encoding="utf-8"))
+        if "export" in stages:
+            row["export_bytes"] = checked_export(args, linear, vocabulary)
+        rows.append(row)
+    write_result(args.output, {**json.loads(cached.read_text(encoding="utf-8")),
+                               "config": Path(args.config).read_text(encoding="utf-8"), "forms": rows})
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Makes bench/RESULTS.md from the JSON files in bench/results/.
 
-Six kinds of file: Google Benchmark's (gorgon_bench --benchmark_out=F), those of bench/compare_pytorch.py, bench/compare_llama_cpp.py,
-bench/head_forms.py and bench/compare_ranks.py, and timings of whole commands ({"command", "device", "timings": [{"what", "seconds", "cpu_seconds"}], "versions"}). What has no file is not measured, and
+Kinds of file: Google Benchmark's (gorgon_bench --benchmark_out=F), those of bench/compare_pytorch.py, bench/compare_llama_cpp.py,
+bench/head_forms.py, bench/compare_ranks.py, bench/time_to_good_heads.py and bench/gradient_filter.cpp, and timings of whole commands ({"command", "device", "timings": [{"what", "seconds", "cpu_seconds"}], "versions"}). What has no file is not measured, and
 the page says so.
 
   python bench/make_results.py
@@ -89,12 +89,34 @@ def decoding(data):
     return lines + ["", f"Against llama-cpp-python {version}: **{data['ratio']:.2f}** times the tokens per second (median)."]
 
 
+def good_heads(data):
+    lines = [f"Device: {data['device']}. Command: `{data['command']}`", "",
+             "| program | in all | CPU time | heads | CPU time of heads | taken by other programs | chain tau |", "|---|---|---|---|---|---|---|"]
+    for pair in data["good_heads"]:
+        for name, run in pair.items():
+            lines.append(f"| {name} | {number(run['seconds'])} s | {number(run['cpu_s'])} s | {number(run['heads_s'])} s | {number(run['heads_cpu_s'])} s |"
+                         f" {100 * run['share_of_other_programs']:.0f} % | {data['tau'][name]:.3f} |")
+    sooner = data["sooner"]
+    return lines + ["", f"Heads of tau >= {data['goal']}: **{sooner['seconds']:.1f}** times sooner in all ({sooner['cpu_s']:.1f} by CPU time),"
+                    f" **{sooner['heads_s']:.1f}** times in the heads' part ({sooner['heads_cpu_s']:.1f} by CPU time)."]
+
+
+def gradient_filter(data):
+    lines = [f"Device: {data['device']}. Command: `{data['command']}`. {data['data']}.", "",
+             "| steps trained | threshold | tokens kept | error of the Linear's gradient | of the ResBlock's | backward pass | without |",
+             "|---|---|---|---|---|---|---|"]
+    for row in data["gradient_filter"]:
+        lines.append(f"| {row['steps']} | {row['threshold']:g} | {row['tokens_kept']:,} | {100 * row['error_of_linear']:.2f} % |"
+                     f" {100 * row['error_of_resblock']:.1f} % | {row['backward_ms']:.0f} ms | {row['backward_ms_without']:.0f} ms |")
+    return lines
+
+
 def section(path):
     with open(path, encoding="utf-8") as file:
         data = json.load(file)
     title = data.get("title") or os.path.basename(path)[:-5].replace("_", " ")
     make = kernels if "benchmarks" in data else comparison if "pairs" in data else decoding if "rounds" in data else \
-        forms if "forms" in data else ranks if "efficiency" in data else timings
+        forms if "forms" in data else good_heads if "good_heads" in data else gradient_filter if "gradient_filter" in data else ranks if "efficiency" in data else timings
     return [f"## {title}", "", *make(data), ""]
 
 

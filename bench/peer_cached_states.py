@@ -22,6 +22,16 @@ from torch import nn
 from peer_pytorch import IGNORE, Head, load_model, make_optimizer, read_sequences
 
 
+class Watch:
+    """Wall and CPU seconds since it was made."""
+
+    def __init__(self):
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def elapsed(self):
+        return time.perf_counter() - self.wall, time.process_time() - self.cpu
+
+
 def collect_states(model, sequences, heads, batch):
     """Per sequence: states [P, H] of the positions with a target, targets [P, K]."""
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i][0]))
@@ -104,20 +114,21 @@ def main():
     torch.manual_seed(42)
     model, versions = load_model(args.model, torch.bfloat16)
     sequences = read_sequences(args.data, None)
-    begin = time.perf_counter()
+    watch = Watch()
     table = collect_states(model, sequences, args.heads, 16)
-    states_s = time.perf_counter() - begin
-    begin = time.perf_counter()
+    states_s, states_cpu_s = watch.elapsed()
+    watch = Watch()
     heads = nn.ModuleList(Head(model.lm_head.weight, torch.bfloat16) for _ in range(args.heads))
     optimizer, optimizer_name = make_optimizer(args.optim, heads, args.lr)
     steps_per_epoch = math.ceil(len(sequences) / args.batch)
     total = steps_per_epoch * (args.schedule_epochs or args.epochs)
     warmup = math.ceil(total * args.warmup_ratio)
-    heads_s, done, shuffle, epochs = time.perf_counter() - begin, 0, random.Random(42), []
+    heads_s, heads_cpu_s = watch.elapsed()
+    done, shuffle, epochs = 0, random.Random(42), []
     for epoch in range(1, args.epochs + 1):
         order = list(range(len(sequences)))
         shuffle.shuffle(order)
-        begin = time.perf_counter()
+        watch = Watch()
         for at in range(0, len(order), args.batch):
             for group in optimizer.param_groups:
                 group["lr"] = args.lr * cosine(done, total, warmup)
@@ -125,14 +136,15 @@ def main():
             done += 1
             if done == args.max_steps:
                 break
-        heads_s += time.perf_counter() - begin
+        wall, cpu = watch.elapsed()
+        heads_s, heads_cpu_s = heads_s + wall, heads_cpu_s + cpu
         save(args, heads, os.path.join(args.output, f"epoch-{epoch}"))
-        epochs.append({"epoch": epoch, "heads_s": heads_s, "losses": losses})
+        epochs.append({"epoch": epoch, "heads_s": heads_s, "heads_cpu_s": heads_cpu_s, "losses": losses})
         if done == args.max_steps:
             break
     rows = sum(len(targets) for _, targets in table)
     print(json.dumps({"optimizer": optimizer_name, "threads": args.threads, "rows": rows, "tokens": sum(len(s[0]) for s in sequences),
-                      "states_s": states_s, "epochs": epochs, "steps": done, "versions": versions}))
+                      "states_s": states_s, "states_cpu_s": states_cpu_s, "epochs": epochs, "steps": done, "versions": versions}))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 #include "kernels/convert.h"
 #include "kernels/dequantise.h"
 #include "kernels/error.h"
+#include "kernels/gradient_filter.h"
 #include "kernels/profile.h"
 #include "kernels/resblock.h"
 #include "kernels/transfer.h"
@@ -20,6 +21,14 @@ int64_t logit_stride(int64_t vocabulary) {
   constexpr int64_t kLine = 64, kPage = 1024;
   const int64_t lines = (vocabulary + kLine - 1) / kLine * kLine;
   return lines % kPage == 0 ? lines + kLine : lines;
+}
+
+// Tokens that pass one product when gradients are filtered, and what their number is padded to: few shapes of
+// products, whatever is left.
+constexpr int64_t kKeptAtATime = 8192, kKeptMultiple = 1024;
+
+int64_t kept_at_a_time(const HeadPassShape& shape) {
+  return std::min(kKeptAtATime, logit_stride(shape.vocabulary));
 }
 
 // A view's values on the host.
@@ -53,6 +62,11 @@ HeadPass::HeadPass(const HeadPassShape& shape, Device device, Communicator* rank
     own_state_ = Tensor(shape.type, {own}, device);
     own_dy_ = Tensor(DType::f32, {own}, device);
   }
+  if (shape.gradient_filter > 0) {
+    const int64_t kept = kept_at_a_time(shape);
+    kept_weight_ = Tensor(shape.type, {kept, wide}, device);
+    kept_gradient_ = Tensor(DType::f32, {kept, std::max(shape.hidden, shape.rank)}, device);
+  }
   if (shape.rank == 0) return;
   joint_ = Tensor(shape.type, {shape.vocabulary, wide}, device);
   std::vector<int32_t> numbers(static_cast<size_t>(shape.rows));
@@ -72,6 +86,11 @@ int64_t HeadPass::workspace_bytes(const HeadPassShape& shape) {
   if (shape.shard) {
     bytes += HeadExchange::workspace_bytes(*shape.shard, shape.rows, shape.type) + bytes_of(shape.type, own) +
              bytes_of(DType::f32, own);
+  }
+  if (shape.gradient_filter > 0) {
+    const int64_t kept = kept_at_a_time(shape);
+    bytes += bytes_of(shape.type, kept * (shape.hidden + shape.rank)) +
+             bytes_of(DType::f32, kept * std::max(shape.hidden, shape.rank));
   }
   if (shape.rank == 0) return bytes;
   bytes += bytes_of(shape.type, shape.vocabulary * (shape.hidden + shape.rank)) +
@@ -155,7 +174,11 @@ void HeadPass::backward(const MedusaHead& head, ConstView labels, ConstView row_
   }
   Pending hits;
   if (exchange_) hits = exchange_->sum_hits(chunk(hits_), stream);
-  backward_linear(head, gradients, write, stream);
+  if (shape_.gradient_filter > 0) {
+    backward_kept(head, row_scale, gradients, write, stream);
+  } else {
+    backward_linear(head, gradients, write, stream);
+  }
   backward_blocks(head, gradients, write, stream);
   hits.wait();
 }
@@ -171,6 +194,59 @@ void HeadPass::backward_linear(const MedusaHead& head, const HeadGradients& grad
   const ProfileScope scope(stream, "heads: gradient of the features");
   const ConstView weight = shape_.rank > 0 ? joint_.view() : weight_of(head, stream);
   gemm(logits(), weight, chunk(dy_), {}, stream);
+  if (shape_.rank > 0) backward_low_rank(head, gradients, write, stream);
+}
+
+// Columns of the logits' buffer up to which gradients of `columns` tokens are padded with zeros.
+int64_t HeadPass::padded_end(int64_t columns) const {
+  static_assert(kKeptAtATime % kKeptMultiple == 0);
+  return std::min((columns + kKeptMultiple - 1) / kKeptMultiple * kKeptMultiple, logits_.shape()[1]);
+}
+
+// The products of backward_linear() over tokens columns[begin] and the next ones, kKeptAtATime of them at
+// most, whose gradients lie together in the logits' buffer.
+void HeadPass::kept_products(const MedusaHead& head, const std::vector<int32_t>& columns, int64_t begin,
+                             const HeadGradients& gradients, Write write, const Stream& stream) {
+  const auto first = columns.begin() + begin;
+  const std::vector<int32_t> tokens(first, first + std::min(kKeptAtATime, std::ssize(columns) - begin));
+  const int64_t padded = padded_end(begin + std::ssize(tokens)) - begin;
+  const View gradient = chunk(logits_).columns(begin, begin + padded);
+  const auto weight_gradient = [&](ConstView x, View to) {
+    View part = kept_gradient_.view();
+    part.type = to.type;
+    part.shape = {padded, to.shape[1]};
+    gemm(gradient, x, part, {.transpose_a = true}, stream);
+    scatter_rows(part, tokens, to, write, stream);
+  };
+  {
+    const ProfileScope scope(stream, "heads: gradient of the Linear");
+    if (head.frozen.empty()) weight_gradient(state(u_.size()), gradients.linear);
+    if (shape_.rank > 0) weight_gradient(low(), gradients.b);
+  }
+  const ProfileScope scope(stream, "heads: gradient of the features");
+  std::vector<int32_t> rows = tokens;
+  rows.resize(static_cast<size_t>(padded), tokens.front());  // what follows meets zeros
+  const ConstView weight = shape_.rank > 0 ? joint_.view() : weight_of(head, stream);
+  const View kept = kept_weight_.view().rows(0, padded);
+  gather_rows(weight, Tensor::of(rows, {padded}).view(), kept, stream);
+  gemm(gradient, kept, chunk(dy_), {.write = begin == 0 ? Write::overwrite : Write::accumulate}, stream);
+}
+
+void HeadPass::backward_kept(const MedusaHead& head, ConstView row_scale, const HeadGradients& gradients,
+                             Write write, const Stream& stream) {
+  std::vector<int32_t> columns;
+  {
+    const ProfileScope scope(stream, "heads: gradient filter");
+    columns = columns_above(logits(), row_scale, shape_.gradient_filter, stream);
+    keep_columns(chunk(logits_), columns, padded_end(std::ssize(columns)), stream);
+    if (write == Write::overwrite && head.frozen.empty()) zero(gradients.linear, stream);
+    if (write == Write::overwrite && shape_.rank > 0) zero(gradients.b, stream);
+    if (columns.empty()) zero(chunk(dy_), stream);
+  }
+  kept_tokens_ = std::ssize(columns);
+  for (int64_t begin = 0; begin < kept_tokens_; begin += kKeptAtATime) {
+    kept_products(head, columns, begin, gradients, write, stream);
+  }
   if (shape_.rank > 0) backward_low_rank(head, gradients, write, stream);
 }
 

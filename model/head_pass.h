@@ -19,6 +19,7 @@ struct HeadPassShape {
   DType type = DType::bf16;                       // T
   int64_t rank = 0;                               // r of a low rank head, 0 of the others
   std::optional<HeadShard> shard = std::nullopt;  // of heads that are divided over ranks
+  float gradient_filter = 0;                      // threshold of columns_above(); 0 = every column counts
 
   int64_t own_hidden() const { return shard ? shard->end_hidden() - shard->first_hidden() : hidden; }  // H_r
 };
@@ -46,6 +47,10 @@ struct HeadGradients {
 // summed over ranks. Per chunk a rank receives (n-1)/n R H (T for each x_l, l > 0, f32 for each dx_l), n - 1
 // times 12 R bytes of statistics, and hits. dA is a part of the sum over ranks. Losses and hits are those of
 // the whole vocabulary on every rank.
+//
+// gradient_filter t: tokens whose |p - y| is below t in every row of the chunk get no gradient and give none
+// to the features: the last two products pass the other tokens alone. Losses and hits are those of the whole
+// vocabulary.
 class HeadPass {
  public:
   // ranks: of a shard; must outlive it.
@@ -65,6 +70,8 @@ class HeadPass {
 
   // After count_hits or backward: sums over the labelled rows, in device memory.
   void add_sums(ConstView labels, Write write, LossSums* sums, const Stream& stream);
+
+  int64_t kept_tokens() const { return kept_tokens_; }  // of the last backward with a gradient filter
 
   // Per row, on the host, which waits: cross-entropies after forward, hits after count_hits or backward.
   std::vector<double> losses(const Stream& stream) const;
@@ -92,13 +99,19 @@ class HeadPass {
   ConstView weight_of(const MedusaHead& head, const Stream& stream);
   void backward_linear(const MedusaHead& head, const HeadGradients& gradients, Write write,
                        const Stream& stream);
+  void backward_kept(const MedusaHead& head, ConstView row_scale, const HeadGradients& gradients, Write write,
+                     const Stream& stream);
+  int64_t padded_end(int64_t columns) const;
+  void kept_products(const MedusaHead& head, const std::vector<int32_t>& columns, int64_t begin,
+                     const HeadGradients& gradients, Write write, const Stream& stream);
   void backward_low_rank(const MedusaHead& head, const HeadGradients& gradients, Write write,
                          const Stream& stream);
   void backward_blocks(const MedusaHead& head, const HeadGradients& gradients, Write write,
                        const Stream& stream);
 
   HeadPassShape shape_;
-  int64_t rows_ = 0;       // R of the chunk at work
+  int64_t rows_ = 0;  // R of the chunk at work
+  int64_t kept_tokens_ = 0;
   std::vector<Tensor> x_;  // [L + 1] of T[rows, H], the last one T[rows, H + r]
   std::vector<Tensor> u_;  // [L] of f32[rows * H_r]
   Tensor du_;              // T[rows * H_r]
@@ -115,6 +128,9 @@ class HeadPass {
   std::shared_ptr<const Tensor> joined_;  // the W0 it holds
   Tensor in_order_;                       // i32[rows]: 0, 1, ...
   Tensor dlow_wide_, dlow_;               // f32[rows, r], and the same in T where that is another type
+  // With a gradient filter alone, of kKeptAtATime tokens:
+  Tensor kept_weight_;    // T[., H + r]
+  Tensor kept_gradient_;  // f32, for what a product of them writes: [., H] or [., r] of T or f32
 };
 
 }  // namespace gorgon

@@ -110,9 +110,14 @@ struct HeadTrainer::Impl {
 void HeadTrainer::Impl::prepare_pass() {
   if (pass) return;
   const int64_t rank = options.heads.linear == HeadLinear::lowrank ? options.heads.rank : 0;
-  pass.emplace(HeadPassShape{options.chunk_rows, heads.hidden(), heads.own_outputs(),
-                             options.heads.num_layers, type, rank, heads.shard},
-               stream.device(), ranks.device);
+  if (options.gradient_filter > 0 && stream.device().kind != DeviceKind::cpu) {
+    fail(ExitCode::config, {"", "vocab_gradient_filter", "off on a GPU",
+                            quote_value(std::to_string(options.gradient_filter)), "take the key out"});
+  }
+  pass.emplace(
+      HeadPassShape{options.chunk_rows, heads.hidden(), heads.own_outputs(), options.heads.num_layers, type,
+                    rank, heads.shard, static_cast<float>(options.gradient_filter)},
+      stream.device(), ranks.device);
   chunk.emplace(options.chunk_rows, stream.device());
 }
 

@@ -29,6 +29,7 @@ struct HeadTrainerOptions {
   int64_t max_steps = 0;              // the resolved total
   uint64_t seed = 42;                 // of stochastic rounding, and of A of low rank
   std::vector<int32_t> vocab_ids;     // ascending: the tokens that heads know; empty = all
+  double gradient_filter = 0;         // HeadPassShape::gradient_filter; 0 = off
   int64_t chunk_rows = 1024;          // rows of a head at a time, at most; a multiple of 64
 };
 

@@ -98,8 +98,14 @@ MemoryPlan plan_memory(const RunConfig& config, const ModelConfig& model, Device
   const int64_t rows = rows_per_step(config), chunk_rows = HeadTrainerOptions{}.chunk_rows;
   const int64_t tokens = std::min(micro_batch, config.global_batch()) * config.max_seq_length;
   const int64_t rank = config.heads.linear == HeadLinear::lowrank ? config.heads.rank : 0;
-  const HeadPassShape pass{
-      chunk_rows, model.hidden_size, outputs(config, model), config.heads.num_layers, type, rank};
+  const HeadPassShape pass{chunk_rows,
+                           model.hidden_size,
+                           outputs(config, model),
+                           config.heads.num_layers,
+                           type,
+                           rank,
+                           std::nullopt,
+                           static_cast<float>(config.vocab_gradient_filter)};
   const bool own_rows = config.heads.linear != HeadLinear::own && outputs(config, model) < model.vocab_size;
   const DType stored =
       config.quantisation() == Quantisation::none ? type : stored_type(config.quantisation());

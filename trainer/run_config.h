@@ -61,6 +61,7 @@ struct RunConfig {
   int64_t seed = 42;
   LrOptions lr;
   OptimizerOptions optimizer;
+  double vocab_gradient_filter = 0;  // 0 = off
   bool bf16 = true;
   bool tf32 = false;
   bool load_in_4bit = false;

@@ -169,7 +169,6 @@ void add_single_valued_fields(Fields& f) {
                    "gorgon distill CONFIG makes data of the model's own answers"));
   f.push_back(only({"heads_loss", {}, "cross-entropy"}, {"ce"}, remedy));
   f.push_back(only({"backbone_memory", {}, "the backbone is held whole"}, {}, remedy));
-  f.push_back(only({"vocab_gradient_filter", {}, "every gradient is computed"}, {"off"}, remedy));
   f.push_back(only({"detect_bit_errors", {}, "steps are not replayed"}, {"off", "0"}, remedy));
 }
 
@@ -183,6 +182,7 @@ const std::vector<ConfigField>& config_fields() {
     add_length_fields(f);
     add_optimizer_fields(f);
     add_precision_fields(f);
+    f.push_back(vocab_gradient_filter());
     add_report_fields(f);
     add_single_valued_fields(f);
     return f;

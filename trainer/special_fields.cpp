@@ -187,6 +187,28 @@ ConfigField max_run_time() {
           }};
 }
 
+ConfigField vocab_gradient_filter() {
+  const std::string name = "vocab_gradient_filter";
+  return {name,
+          {},
+          "float, above 0 and below 1, or off",
+          "tokens whose probability is wrong by less than this in every row of a chunk get no gradient; on a "
+          "CPU, "
+          "2.5e-4 is a good start (docs/performance.md); off: every gradient is computed",
+          true,
+          [=](RunConfig& config, const YamlValue& value) {
+            const bool off = value.is_scalar() && (value.text == "off" || value.text == "false");
+            config.vocab_gradient_filter = off ? 0 : config_float(value, name, 0, 1);
+            const double threshold = config.vocab_gradient_filter;
+            if (!off && (threshold == 0 || threshold == 1))
+              config_fail(value, name, "a number between 0 and 1, or off");
+          },
+          [](const RunConfig& config) {
+            return config.vocab_gradient_filter == 0 ? std::string("off")
+                                                     : yaml_float(config.vocab_gradient_filter);
+          }};
+}
+
 ConfigField only(const Key& key, const std::vector<std::string>& accepted, const std::string& remedy) {
   return {key.name,
           key.aliases,

@@ -13,6 +13,7 @@ ConfigField eval_paths();
 ConfigField columns();
 ConfigField compute_type();  // the key bf16
 ConfigField max_run_time();
+ConfigField vocab_gradient_filter();
 ConfigField device();
 
 // A key of which this version has nothing but what `accepted` names, the values that mean off among them; the

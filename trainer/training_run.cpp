@@ -49,6 +49,7 @@ HeadTrainerOptions head_trainer_options(const RunConfig& config, int64_t max_ste
   options.max_steps = max_steps;
   options.seed = static_cast<uint64_t>(config.seed);
   options.vocab_ids = std::move(vocab_ids);
+  options.gradient_filter = config.vocab_gradient_filter;
   return options;
 }
 

@@ -173,6 +173,37 @@ TEST_P(HeadPassForms, AnotherHeadInBetweenChangesNothing) {
   EXPECT_EQ(problem.loss(pass, head), before);
 }
 
+// Relative distance of two tensors.
+double distance(const Tensor& a, const Tensor& b) {
+  double error = 0, norm = 0;
+  for (int64_t i = 0; i < a.elements(); ++i) {
+    error += std::pow(static_cast<double>(a.as<float>()[i]) - static_cast<double>(b.as<float>()[i]), 2);
+    norm += std::pow(static_cast<double>(b.as<float>()[i]), 2);
+  }
+  return std::sqrt(error / norm);
+}
+
+// A filter that no token falls below: the same sums in another order (f32, 1e-7 each), overwritten and added.
+TEST_P(HeadPassForms, AFilterThatKeepsAllTokensChangesNothing) {
+  Problem problem;
+  MedusaHead head = random_head(GetParam());
+  HeadPassShape shape = shape_of(GetParam());
+  HeadPass plain(shape, {});
+  shape.gradient_filter = 1e-12f;
+  HeadPass filtered(shape, {});
+  Gradients expected(head, GetParam()), found(head, GetParam());
+  for (const Write write : {Write::overwrite, Write::accumulate}) {
+    EXPECT_EQ(problem.loss(plain, head), problem.loss(filtered, head));
+    plain.backward(head, problem.labels.view(), problem.scale.view(), expected.views, write, problem.stream);
+    filtered.backward(head, problem.labels.view(), problem.scale.view(), found.views, write, problem.stream);
+    EXPECT_EQ(filtered.kept_tokens(), kVocabulary);
+    EXPECT_EQ(plain.hits(problem.stream), filtered.hits(problem.stream));
+    for (size_t t = 0; t < found.values.size(); ++t) {
+      EXPECT_LT(distance(found.values[t], expected.values[t]), 1e-6) << t;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, HeadPassForms,
                          ::testing::Values(Form{HeadLinear::own, 1}, Form{HeadLinear::own, 2},
                                            Form{HeadLinear::own, 3}, Form{HeadLinear::shared, 1},
@@ -224,6 +255,67 @@ TEST(MedusaHeads, NamesAreThoseOfTheEngines) {
   EXPECT_EQ(static_cast<float>(heads.heads[1].blocks[0].bias.as<bf16>()[0]), 0.0f);
 }
 
+// More tokens than one product takes, about half of which vanish. ResBlocks of zero are identities, so that
+// the Linear reads `hidden` itself: a token left out loses at most t sum_i scale_i |x_i| of its row's
+// gradient. The bias reads the features' gradient by silu'(0) = 1/2: it loses at most t / 2 sum_i scale_i
+// sum_j |W_j| over those tokens.
+TEST(HeadPass, AFilterLeavesOutLittle) {
+  constexpr int64_t kTokens = 20000;
+  constexpr float kThreshold = 2e-5f;
+  Problem problem;
+  const Form form{HeadLinear::own, 1};
+  MedusaHead head = random_head(form);
+  for (Tensor* t : tensors(head)) std::memset(t->data(), 0, static_cast<size_t>(t->bytes()));
+  head.linear = random_tensor({kTokens, kHidden}, 40, 0.5f);
+  HeadPassShape shape = shape_of(form);
+  shape.vocabulary = kTokens;
+  HeadPass plain(shape, {});
+  shape.gradient_filter = kThreshold;
+  HeadPass filtered(shape, {});
+  Gradients expected(head, form), found(head, form);
+  problem.loss(plain, head);
+  plain.backward(head, problem.labels.view(), problem.scale.view(), expected.views, Write::overwrite,
+                 problem.stream);
+  problem.loss(filtered, head);
+  filtered.backward(head, problem.labels.view(), problem.scale.view(), found.views, Write::overwrite,
+                    problem.stream);
+  ASSERT_GT(filtered.kept_tokens(), 9000);  // two products
+  ASSERT_LT(filtered.kept_tokens(), kTokens - 2000);
+
+  double bound = 0, scale = 0, skipped = 0;
+  const auto norm = [](const float* x) {
+    double sum = 0;
+    for (int64_t i = 0; i < kHidden; ++i) sum += std::pow(static_cast<double>(x[i]), 2);
+    return std::sqrt(sum);
+  };
+  for (size_t i = 0; i < problem.scales.size(); ++i) {
+    const auto s = static_cast<double>(problem.scales[i] * kThreshold);
+    bound += s * norm(problem.hidden.as<float>() + problem.rows.as<int32_t>()[i] * kHidden);
+    scale += s;
+  }
+  int64_t left_out = 0;
+  for (int64_t j = 0; j < kTokens; ++j) {
+    const float* row = found.views.linear.as<float>() + j * kHidden;
+    const float* exact = expected.views.linear.as<float>() + j * kHidden;
+    if (norm(row) == 0.0) {
+      ++left_out;
+      skipped += norm(head.linear.as<float>() + j * kHidden);
+      ASSERT_LE(norm(exact), bound) << j;
+      continue;
+    }
+    for (int64_t i = 0; i < kHidden; ++i) ASSERT_NEAR(row[i], exact[i], 1e-6f * norm(exact)) << j;
+  }
+  EXPECT_EQ(left_out, kTokens - filtered.kept_tokens());
+  double error = 0;
+  for (int64_t i = 0; i < kHidden; ++i) {
+    error += std::pow(static_cast<double>(found.views.bias[0].as<float>()[i]) -
+                          static_cast<double>(expected.views.bias[0].as<float>()[i]),
+                      2);
+  }
+  EXPECT_GT(error, 0.0);
+  EXPECT_LE(std::sqrt(error), scale / 2.0 * skipped);
+}
+
 TEST(HeadPass, TellsItsWorkspace) {
   // x: 3, du: 1 of bf16; u: 2, dy: 1 of f32; logits 64 x 128 of bf16; four columns of numbers
   EXPECT_EQ(HeadPass::workspace_bytes({64, 16, 96, 2, DType::bf16}),
@@ -232,6 +324,9 @@ TEST(HeadPass, TellsItsWorkspace) {
   EXPECT_EQ(HeadPass::workspace_bytes({64, 16, 96, 2, DType::bf16, 4}),
             64 * 16 * (4 * 2 + 3 * 4) + 64 * 128 * 2 + 4 * 64 * 4 + 64 * 4 * (2 + 4) + 96 * 20 * 2 + 64 * 4 +
                 64 * 4 * (4 + 2));
+  // a filter: weights (bf16) and gradients (f32) of as many tokens as logits have columns
+  EXPECT_EQ(HeadPass::workspace_bytes({64, 16, 96, 2, DType::bf16, 0, std::nullopt, 1e-3f}),
+            HeadPass::workspace_bytes({64, 16, 96, 2, DType::bf16}) + 128 * 16 * (2 + 4));
 }
 
 }  // namespace

@@ -49,7 +49,6 @@ const std::set<std::string> kOneValue = {"packing_strategy",
                                          "labels",
                                          "heads_loss",
                                          "backbone_memory",
-                                         "vocab_gradient_filter",
                                          "detect_bit_errors",
                                          "load_in_8bit"};  // contradicts load_in_4bit; read below
 
@@ -96,7 +95,7 @@ TEST(Config, EveryKeyIsReadAndSavedAndComesBack) {
       "\"value\"'}\n"
       "adapter_path: null\nlabels: data\nheads_loss: ce\nbackbone_memory: "
       "~\n"
-      "vocab_gradient_filter: off\ndetect_bit_errors: off\n";
+      "vocab_gradient_filter: 0.001\ndetect_bit_errors: off\n";
   const RunConfig c = parse_config(text, "run.yaml", {}).config;
   const RunConfig defaults;
   const RunConfig again = parse_config(to_yaml(c), "saved.yaml", {}).config;
@@ -187,6 +186,8 @@ INSTANTIATE_TEST_SUITE_P(
         WrongInput{"columns_field",
                    kMinimal + "columns: {conversations: messages}\n",
                    {kAt4, "columns", "'conversations'", "FIELD: NAME-IN-THE-DATA"}},
+        WrongInput{
+            "filter", kMinimal + "vocab_gradient_filter: 1\n", {"vocab_gradient_filter", "or off", "'1'"}},
         WrongInput{"run_time", kMinimal + "max_run_time: 1w\n", {"max_run_time", "12h", "'1w'"}},
         WrongInput{"no_run_time", kMinimal + "max_run_time: 0\n", {"max_run_time", "or off", "'0'"}},
         WrongInput{"gpu_number", kMinimal + "device: cuda:x\n", {"device", "cuda:N", "'cuda:x'"}},
