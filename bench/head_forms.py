@@ -30,7 +30,8 @@ def train(args, cache, linear, vocabulary):
                 "--set", f"medusa_vocab={vocabulary}", "--set", "state_cache=bf16", "--set", f"eval_dataset_path={args.test}"])
     steps_s = sum(step["tokens"] / step["tokens_per_s"] for step in measured_steps(folder))
     tau = last_line(folder / "metrics.jsonl")["eval_accept_length"]
-    row = {"linear": linear, "vocab": vocabulary, "chain_tau": tau, "train_s": done.seconds, "heads_s": steps_s, "peak_bytes": done.peak_rss_bytes,
+    row = {"linear": linear, "vocab": vocabulary, "chain_tau": tau, "train_s": done.seconds, "train_cpu_s": done.cpu_seconds, "heads_s": steps_s,
+           "share_of_other_programs": round(done.share_of_other_programs, 3), "peak_bytes": done.peak_rss_bytes,
            "heads_bytes": os.path.getsize(folder / "medusa_heads.safetensors")}
     (folder / "trained.json").write_text(json.dumps(row), encoding="utf-8")
 
@@ -54,12 +55,13 @@ def main():
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    forms = [form.split(":") for form in args.forms.split(",")]
+    forms = [form.split(":") for form in args.forms.split(",") if form]
     cache, cached = str(args.work / "states.h5"), args.work / "cached.json"
     stages = args.stages.split(",")
     if "cache" in stages:
         Path(cache).unlink(missing_ok=True)
-        done = run([args.gorgon, "cache", args.config, "--cache", cache, "--set", f"output_dir={args.work / 'cache'}"])
+        done = run([args.gorgon, "cache", args.config, "--cache", cache, "--set", f"output_dir={args.work / 'cache'}",
+                    "--set", f"eval_dataset_path={args.test}"])
         states = int(re.search(r"caches (\d+) states", done.err).group(1))
         cached.write_text(json.dumps({"states": states, "cache_s": done.seconds, "cache_peak_bytes": done.peak_rss_bytes,
                                       "cache_bytes": os.path.getsize(cache)}), encoding="utf-8")
