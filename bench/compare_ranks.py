@@ -9,11 +9,11 @@ allocates), the median over rounds. One machine of two cores: the work is the sa
 import argparse
 import json
 import os
-import shlex
 import statistics
-import subprocess
 import sys
 import tempfile
+
+from measuring import measured_steps, run, write_result
 
 CONFIG = """model_path: {model}
 train_dataset_path: {data}
@@ -34,12 +34,9 @@ RUNS = [("one process, 2 threads", [], "replicate"), ("2 ranks, replicate", ["--
 
 
 def seconds_of_steps(folder, gorgon, config, ranks, mode, name):
-    run = os.path.join(folder, name)
-    command = [gorgon, "train", config, "--set", f"output_dir={run}", "--set", f"parallel_heads={mode}", *ranks]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    with open(os.path.join(run, "metrics.jsonl"), encoding="utf-8") as lines:
-        steps = [json.loads(line) for line in lines]
-    return [step["tokens"] / step["tokens_per_s"] for step in steps if "loss" in step][1:]
+    directory = os.path.join(folder, name)
+    run([gorgon, "train", config, "--set", f"output_dir={directory}", "--set", f"parallel_heads={mode}", *ranks])
+    return [step["tokens"] / step["tokens_per_s"] for step in measured_steps(directory)][1:]
 
 
 def main():
@@ -62,17 +59,11 @@ def main():
             print(json.dumps(rounds[-1]), file=sys.stderr)
     medians = {name: statistics.median(statistics.median(one[name]) for one in rounds) for name, _, _ in RUNS}
     alone = medians[RUNS[0][0]]
-    with open("/proc/cpuinfo", encoding="utf-8") as info:
-        device = next(line.split(":", 1)[1].strip() for line in info if line.startswith("model name"))
-    result = {"command": shlex.join(["python", "bench/compare_ranks.py", *sys.argv[1:]]), "device": f"{os.cpu_count()} cores, {device}",
-              "config": CONFIG.format(model=arguments.model, data=os.path.basename(arguments.data), steps=arguments.steps),
+    result = {"config": CONFIG.format(model=arguments.model, data=os.path.basename(arguments.data), steps=arguments.steps),
               "timings": [{"what": f"a step: {name}", "seconds": round(seconds, 3)} for name, seconds in medians.items()],
               "efficiency": {name: round(alone / medians[name], 3) for name, _, _ in RUNS[1:]}, "rounds": rounds}
-    text = json.dumps(result, indent=1)
-    print(text)
-    if arguments.output:
-        with open(arguments.output, "w", encoding="utf-8") as out:
-            out.write(text + "\n")
+    print(json.dumps(result, indent=1))
+    write_result(arguments.output, result)
 
 
 if __name__ == "__main__":

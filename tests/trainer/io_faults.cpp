@@ -60,6 +60,12 @@ extern "C" {
 ssize_t write(int descriptor, const void* data, size_t bytes) {
   return strikes('w') ? -1 : ::syscall(SYS_write, descriptor, data, bytes);
 }
+ssize_t pwrite(int descriptor, const void* data, size_t bytes, off_t at) {
+  return strikes('p') ? -1 : ::syscall(SYS_pwrite64, descriptor, data, bytes, at);
+}
+int fallocate(int descriptor, int mode, off_t at, off_t bytes) {
+  return strikes('a') ? -1 : static_cast<int>(::syscall(SYS_fallocate, descriptor, mode, at, bytes));
+}
 int fsync(int /*descriptor*/) {
   return strikes('f') ? -1 : 0;
 }

@@ -197,6 +197,31 @@ TEST_F(Stop, DistillKilledAnywhereLosesAndRepeatsNoRow) {
   EXPECT_TRUE(file_text(at("own.jsonl")) == whole);
 }
 
+// kill -9 of `gorgon cache` again and again: the finished shards are kept, and the file gets the same bytes.
+TEST_F(Stop, CacheKilledAnywhereGoesOnToTheSameBytes) {
+  write_rows("train.jsonl", 4000);
+  const std::vector<std::string> arguments{"cache",      at("run.yaml"), "--set",
+                                           "bf16=false", "--cache",      at("states.h5")};
+  const auto begin = std::chrono::steady_clock::now();
+  ASSERT_EQ(run_program(arguments).status, 0);
+  const auto took =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
+  const std::string whole = file_text(at("states.h5"));
+  fs::remove(at("states.h5"));
+  std::mt19937 generator(5);
+  int kills = 0;
+  for (int round = 0; round < 5; ++round) {
+    Program program(arguments);
+    std::this_thread::sleep_for(took * (generator() % 100) / 120);
+    program.signal(SIGKILL);
+    kills += program.wait().status == -SIGKILL ? 1 : 0;
+    EXPECT_TRUE(!fs::exists(at("states.h5")) || file_text(at("states.h5")) == whole);
+  }
+  EXPECT_GE(kills, 1);
+  ASSERT_EQ(run_program(arguments).status, 0);
+  EXPECT_TRUE(file_text(at("states.h5")) == whole);
+}
+
 TEST_F(Stop, EvalWritesNothing) {
   write_rows("train.jsonl", 4000);
   ASSERT_EQ(run_program(train({"max_steps=1"})).status, 0);
