@@ -115,8 +115,8 @@ def section(path):
     with open(path, encoding="utf-8") as file:
         data = json.load(file)
     title = data.get("title") or os.path.basename(path)[:-5].replace("_", " ")
-    make = kernels if "benchmarks" in data else comparison if "pairs" in data else decoding if "rounds" in data else \
-        forms if "forms" in data else good_heads if "good_heads" in data else gradient_filter if "gradient_filter" in data else ranks if "efficiency" in data else timings
+    make = ranks if "efficiency" in data else kernels if "benchmarks" in data else comparison if "pairs" in data else decoding if "rounds" in data else \
+        forms if "forms" in data else good_heads if "good_heads" in data else gradient_filter if "gradient_filter" in data else timings
     return [f"## {title}", "", *make(data), ""]
 
 
