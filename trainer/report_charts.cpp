@@ -64,13 +64,19 @@ class Frame {
         y.add(chart.cap ? std::min(py, *chart.cap) : py);
       }
     }
+    if (chart.across) {
+      x.add(chart.across->first);
+      x.add(chart.across->second);
+    }
     if (x.empty()) x.add(0);
     if (y.empty()) y.add(0);
     if (chart.from) y.add(*chart.from);
     x_ticks_ = axis_ticks(x.low, x.high, 5);
     y_ticks_ = axis_ticks(y.low, y.high, 5);
-    x_low_ = x.low;
-    x_high_ = std::max(x.high, x.low + 1e-9);
+    const bool is_single = x.low == x.high;  // which stands in the middle
+    x_low_ = is_single ? x.low - 1 : x.low;
+    x_high_ = is_single ? x.high + 1 : x.high;
+    if (is_single) x_ticks_ = {x.low};
     std::erase_if(x_ticks_, [&](double tick) { return tick < x_low_ || tick > x_high_; });
   }
   double x(double value) const {

@@ -23,6 +23,7 @@ struct LineChart {
   bool percent = false;        // y are shares
   std::optional<double> from;  // where the y axis must begin at the latest
   std::optional<double> cap;   // where it must end at the latest; larger values lie on its upper edge
+  std::optional<std::pair<double, double>> across = {};  // what the x axis must cover
 };
 std::string draw(const LineChart& chart);
 

@@ -102,14 +102,40 @@ std::string batch_figure(const Json& d) {
     chart.bars.push_back({size + " plain", fmt::format("{:.0f}", plain), {plain}, {}});
     chart.bars.push_back(
         {size + " drafts", fmt::format("{:.0f} ({:.2f}×)", drafted, drafted / plain), {0, drafted}, {}});
-    rows.push_back({size, shown(plain, 1), shown(drafted, 1), shown(drafted / plain, 2) + "×",
-                    shown(number_at(batch, {"break_even_tau"}), 2)});
+    rows.push_back({size, shown(plain, 1), shown(drafted, 1), shown(drafted / plain, 2) + "×"});
   }
-  return figure(
-      "Batches", draw(chart),
-      "All prompts of a batch together. Drafts pay where a step yields more tokens than it costs steps of "
-      "plain decoding.",
-      html_table({"batch", "plain tokens/s", "with drafts", "speed-up", "pays above, tokens a step"}, rows));
+  return figure("Batches", draw(chart), "All prompts of a batch together.",
+                html_table({"batch", "plain tokens/s", "with drafts", "speed-up"}, rows));
+}
+
+// Tokens a step above which drafts pay, by batch size.
+std::string break_even_figure(const Json& d) {
+  const auto batches = d.find("batches");
+  if (batches == d.end() || !batches->is_array() || batches->empty()) return "";
+  LineChart chart;
+  chart.title = "tokens a step above which drafts pay, by batch size";
+  chart.x_label = "batch size";
+  chart.from = 1.0;
+  double tau = NAN;  // of the draft that the batches were decoded with: the last there is
+  for (const char* draft : {"medusa", "lookup", "both"}) {
+    const double value = number_at(d, {draft, "tau"});
+    if (std::isfinite(value)) tau = value;
+  }
+  ChartSeries needed{"needed", {}, true, 1};
+  std::vector<std::vector<std::string>> rows;
+  for (const Json& batch : *batches) {
+    const double size = number_at(batch, {"batch"}), even = number_at(batch, {"break_even_tau"});
+    if (!std::isfinite(size) || !std::isfinite(even)) continue;
+    needed.points.emplace_back(size, even);
+    rows.push_back({shown(size, 0), shown(even, 2), shown(tau, 2)});
+  }
+  if (needed.points.empty()) return "";
+  const double first = needed.points.front().first, last = needed.points.back().first;
+  chart.series.push_back(std::move(needed));
+  if (std::isfinite(tau)) chart.series.push_back({"reached", {{first, tau}, {last, tau}}, false, 0});
+  return figure("Break-even", draw(chart),
+                "Drafts pay where a step yields more tokens than it costs steps of plain decoding.",
+                html_table({"batch", "tokens a step needed", "reached"}, rows));
 }
 
 std::string lossless_text(const Json& d) {
@@ -156,7 +182,7 @@ std::string decoding_section(const RunReport& report) {
                      shown(number_at(d, {"threads"}), 0));
   out += lossless_text(d) + verdict_list(d);
   out += "<div class=\"charts\" style=\"margin-top:1rem\">\n" + speed_figure(d) + cost_figure(d) +
-         histogram_figure(d) + batch_figure(d) + "</div>\n";
+         histogram_figure(d) + batch_figure(d) + break_even_figure(d) + "</div>\n";
   return out;
 }
 

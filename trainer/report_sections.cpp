@@ -103,6 +103,7 @@ std::string accept_chart(const RunReport& report) {
   chart.title = "accepted length of a chain over the steps";
   chart.x_label = "step";
   chart.from = 1.0;
+  if (!report.steps.empty()) chart.across = {{0, report.steps.back().step}};
   std::vector<std::vector<std::string>> rows;
   for (const RunReport::Evaluation* last : last_evaluations(report)) {
     ChartSeries series{last->data, {}, true, static_cast<int>(chart.series.size())};
@@ -146,8 +147,13 @@ std::string html_table(const std::vector<std::string>& head,
 
 std::string figure(const std::string& heading, const std::string& drawing, const std::string& caption,
                    const std::string& table) {
+  // On paper nobody can open what is closed: there the table stands by itself.
   const std::string details =
-      table.empty() ? "" : "<details><summary>As a table</summary>\n" + table + "</details>";
+      table.empty() ? ""
+                    : fmt::format(
+                          "<details class=\"screen\"><summary>As a table</summary>\n{0}</details>\n"
+                          "<div class=\"paper\">{0}</div>",
+                          table);
   return fmt::format("<figure>\n<h3>{}</h3>\n{}<figcaption>{}</figcaption>\n{}</figure>\n", heading, drawing,
                      caption, details);
 }

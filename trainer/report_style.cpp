@@ -41,6 +41,7 @@ th, td { padding: 4px 10px; text-align: right; white-space: nowrap; border-botto
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 thead th { color: var(--soft); font-weight: 600; }
 details { margin-top: .5rem; font-size: .9rem; }
+.paper { display: none; }
 summary { cursor: pointer; color: var(--c0); }
 ul.verdict { margin: .6rem 0 0; padding-left: 1.2rem; }
 pre { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 14px; margin: 0; overflow-x: auto;
@@ -71,6 +72,8 @@ svg text.halo { paint-order: stroke; stroke: var(--card); stroke-width: 4px; str
   body { max-width: none; padding: 0; font-size: 11pt; }
   .charts { grid-template-columns: 1fr 1fr; gap: 10px; }
   .card, figure, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  .paper { display: block; margin-top: 6px; } details.screen { display: none; } .scroll { overflow: visible; }
+  .paper th, .paper td { padding: 1px 4px; font-size: 7pt; white-space: normal; }
   pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 8pt; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }

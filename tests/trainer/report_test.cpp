@@ -93,8 +93,9 @@ TEST(Report, ShowsEveryPart) {
   for (const char* part :
        {"<h3>Loss</h3>", "<h3>Accuracy</h3>", "<h3>Learning rate</h3>", "<h3>Accepted length</h3>",
         "<h3>Accepted tokens</h3>", "<h3>Speed, tokens per second</h3>", "<h3>What a step costs</h3>",
-        "<h3>Batches</h3>", "6 nodes, root included", "Lossless: every token of 24 prompts", "1.31",
-        "rank 1, right in 10.0 %", "<h2>Configuration</h2>", "&lt;/script&gt;&lt;img", "keep it"}) {
+        "<h3>Batches</h3>", "<h3>Break-even</h3>", "6 nodes, root included",
+        "Lossless: every token of 24 prompts", "1.31", "rank 1, right in 10.0 %", "<h2>Configuration</h2>",
+        "&lt;/script&gt;&lt;img", "keep it"}) {
     EXPECT_THAT(page, HasSubstr(part));
   }
   // A drawing has a title for those who cannot see it, and the numbers are there as a table.
@@ -104,7 +105,7 @@ TEST(Report, ShowsEveryPart) {
     ++drawings;
     titles += page.substr(page.find('\n', at), 8) == "\n<title>" ? 1 : 0;
   }
-  EXPECT_EQ(drawings, 9u);
+  EXPECT_EQ(drawings, 10u);
   EXPECT_EQ(titles, drawings);
 }
 
@@ -125,6 +126,38 @@ TEST(Report, ReadsWhatARunDirectoryHoldsAndLeavesGapsForTheRest) {
   EXPECT_FALSE(report.has_tree);
   write_report(run.path());
   EXPECT_EQ(markup_problem(file_text(run.path() / "report.html")), "");
+}
+
+// On paper a closed table could not be opened: every one stands there a second time.
+TEST(Report, TablesAreOnPaperToo) {
+  const std::string page = report_page(a_report());
+  const auto count = [&](const std::string& what) {
+    size_t found = 0;
+    for (size_t at = page.find(what); at != std::string::npos; at = page.find(what, at + 1)) ++found;
+    return found;
+  };
+  EXPECT_GT(count("<details class=\"screen\">"), 5u);
+  EXPECT_EQ(count("<div class=\"paper\">"), count("<details class=\"screen\">"));
+}
+
+// x of the marks of a chart whose axis goes from 56 to 340.
+std::vector<double> marks_of(const LineChart& chart) {
+  std::vector<double> marks;
+  const std::string svg = draw(chart);
+  for (size_t at = svg.find("cx=\""); at != std::string::npos; at = svg.find("cx=\"", at + 1)) {
+    marks.push_back(std::stod(svg.substr(at + 4)));
+  }
+  return marks;
+}
+
+TEST(LineChart, OneEvaluationStandsAtItsStep) {
+  LineChart chart;
+  chart.series.push_back({"eval", {{100, 1.5}}, true, 0});
+  EXPECT_EQ(marks_of(chart), (std::vector<double>{198}));  // nothing else to go by: the middle
+  chart.across = {{0, 200}};
+  EXPECT_EQ(marks_of(chart), (std::vector<double>{198}));
+  chart.across = {{0, 100}};
+  EXPECT_EQ(marks_of(chart), (std::vector<double>{340}));
 }
 
 TEST(Axis, TicksAreRoundAndCoverTheRange) {
