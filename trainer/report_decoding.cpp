@@ -121,7 +121,7 @@ std::string break_even_figure(const Json& d) {
     const double value = number_at(d, {draft, "tau"});
     if (std::isfinite(value)) tau = value;
   }
-  ChartSeries needed{"needed", {}, true, 1};
+  ChartSeries needed{"needs", {}, true, 1};
   std::vector<std::vector<std::string>> rows;
   for (const Json& batch : *batches) {
     const double size = number_at(batch, {"batch"}), even = number_at(batch, {"break_even_tau"});
@@ -132,10 +132,10 @@ std::string break_even_figure(const Json& d) {
   if (needed.points.empty()) return "";
   const double first = needed.points.front().first, last = needed.points.back().first;
   chart.series.push_back(std::move(needed));
-  if (std::isfinite(tau)) chart.series.push_back({"reached", {{first, tau}, {last, tau}}, false, 0});
+  if (std::isfinite(tau)) chart.series.push_back({"gets", {{first, tau}, {last, tau}}, false, 0});
   return figure("Break-even", draw(chart),
                 "Drafts pay where a step yields more tokens than it costs steps of plain decoding.",
-                html_table({"batch", "tokens a step needed", "reached"}, rows));
+                html_table({"batch", "tokens a step it needs", "gets"}, rows));
 }
 
 std::string lossless_text(const Json& d) {

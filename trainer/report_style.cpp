@@ -70,10 +70,12 @@ svg text.halo { paint-order: stroke; stroke: var(--card); stroke-width: 4px; str
     --c0: #0b5cc4; --c1: #b3470f; --c2: #17703a; --c3: #7a3fc9; --c4: #b02a7e; --c5: #0b6b7a; --c6: #7d5a00; --c7: #54606c;
   }
   body { max-width: none; padding: 0; font-size: 11pt; }
-  .charts { grid-template-columns: 1fr 1fr; gap: 10px; }
+  .charts { grid-template-columns: 1fr; gap: 10px; }
+  figure { display: grid; grid-template-columns: 78mm 1fr; column-gap: 12px; align-items: start; }
+  figure > * { grid-column: 1; } figure > .paper { grid-column: 2; grid-row: 1 / span 4; }
   .card, figure, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
-  .paper { display: block; margin-top: 6px; } details.screen { display: none; } .scroll { overflow: visible; }
-  .paper th, .paper td { padding: 1px 4px; font-size: 7pt; white-space: normal; }
+  .paper { display: block; } details.screen { display: none; } .scroll { overflow: visible; }
+  .paper th, .paper td { padding: 1px 2px; font-size: 6.5pt; } .paper th { white-space: normal; }
   pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 8pt; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
