@@ -111,12 +111,42 @@ def gradient_filter(data):
     return lines
 
 
+def answers(data):
+    lines = [f"Device: {data['device']}. Command: `{data['command']}`", "",
+             "| round | prompts | gorgon, whole process | transformers, generate() alone | ratio |", "|---|---|---|---|---|"]
+    for index, (pair, ratio) in enumerate(zip(data["rounds"], data["ratios"]), 1):
+        lines.append(f"| {index} | {pair['prompts']} | {number(pair['gorgon']['seconds'])} s | {number(pair['transformers']['seconds'])} s | {ratio:.2f} |")
+    lines += ["", f"**{data['ratio']:.2f}** times as fast (median)."]
+    return lines + ([data["note"]] if "note" in data else [])
+
+
+def lossless(data):
+    lines = [f"Device: {data['device']}. Command: `{data['command']}`. Heads: {data['heads']}.", "",
+             "| prompts from | prompts | tokens | other tokens | other steps | chain, tokens a step | tree |", "|---|---|---|---|---|---|---|"]
+
+    def tau(length):
+        return f"{length['tau']:.3f} ({length['ci95'][0]:.3f}-{length['ci95'][1]:.3f})"
+
+    for run in data["runs"]:
+        lines.append(f"| {run['prompts_from']} | {run['prompts']} | {run['tokens']:,} | {run['prompts_with_other_tokens']} |"
+                     f" {run['prompts_with_other_steps']} | {tau(run['chain_simulated'])} | {tau(run['tree_measured'])}, {run['tree']['nodes']} nodes |")
+    return lines
+
+
+def rounds(data):
+    return answers(data) if "transformers" in data.get("versions", {}) else decoding(data)
+
+
+# What a kind of file has on its first level, and what makes a section of it; the first that fits counts.
+KINDS = (("benchmarks", kernels), ("holds", lossless), ("efficiency", ranks), ("pairs", comparison), ("rounds", rounds), ("forms", forms),
+         ("good_heads", good_heads), ("gradient_filter", gradient_filter))
+
+
 def section(path):
     with open(path, encoding="utf-8") as file:
         data = json.load(file)
     title = data.get("title") or os.path.basename(path)[:-5].replace("_", " ")
-    make = ranks if "efficiency" in data else kernels if "benchmarks" in data else comparison if "pairs" in data else decoding if "rounds" in data else \
-        forms if "forms" in data else good_heads if "good_heads" in data else gradient_filter if "gradient_filter" in data else timings
+    make = next((make for key, make in KINDS if key in data), timings)
     return [f"## {title}", "", *make(data), ""]
 
 
