@@ -1,0 +1,107 @@
+#include <fstream>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/data/temporary_directory.h"
+#include "tests/ranks/job.h"
+#include "tests/trainer/program.h"
+#include "tests/trainer/tiny_run.h"
+
+// Ranks that were given different things stop before they begin, and say which.
+
+namespace gorgon {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+class Agreement : public testing::Test {
+ protected:
+  Agreement() {
+    write_tiny_run(folder_.path());
+    std::ofstream(folder_.path() / "prompts.jsonl") << tiny_chats(2000, 4);
+  }
+  std::string at(const std::string& name) const { return (folder_.path() / name).string(); }
+
+  // run-R.yaml of each of two ranks.
+  void write_configs(const std::string& from, const std::string& to) const {
+    const std::string text = file_text(at("run.yaml"));
+    std::ofstream(at("run-0.yaml")) << text;
+    std::string other = text;
+    const size_t found = other.find(from);
+    ASSERT_NE(found, std::string::npos);
+    std::ofstream(at("run-1.yaml")) << other.replace(found, from.size(), to);
+  }
+
+  // Both run `command` in a shell, where $RANK is their number.
+  JobResult run(const std::string& command) const {
+    Job job(Launcher::variables, 2, "bash", {"-c", "exec " + command});
+    return job.wait();
+  }
+  void expect_refusal(const std::string& command, int status, const std::string& line) const {
+    const JobResult result = run(command);
+    EXPECT_EQ(result.statuses, (std::vector<int>{status, status})) << result.err;
+    EXPECT_THAT(result.err, HasSubstr(line));
+    EXPECT_EQ(result.err.find("error: "), result.err.rfind("error: ")) << result.err;
+    EXPECT_FALSE(fs::exists(at("run/metrics.jsonl")));
+  }
+  std::string train() const { return fmt::format("{} train {}/run-$RANK.yaml", GORGON_PROGRAM, at("")); }
+
+  TemporaryDirectory folder_;
+};
+
+TEST_F(Agreement, OnEveryKey) {
+  write_configs("learning_rate: 1e-2", "learning_rate: 2e-2");
+  expect_refusal(train(), 2, "learning_rate: expected 0.01 as on rank 0, found 0.02");
+}
+
+TEST_F(Agreement, OnTheModel) {
+  fs::copy(at("model"), at("model-of-1"), fs::copy_options::recursive);
+  write_configs("/model\n", "/model-of-1\n");
+  JobResult result = run(train());
+  EXPECT_EQ(result.statuses, (std::vector<int>{0, 0})) << result.err;  // where it lies does not matter
+  fs::remove_all(at("run"));
+  write_final_norm(folder_.path(), 1.25f);  // of rank 0's alone
+  expect_refusal(train(), 3, "model fingerprint: expected ");
+}
+
+TEST_F(Agreement, OnTheVersion) {
+  write_configs("max_steps", "max_steps");
+  const std::string choose =
+      fmt::format("bash -c 'programs=({} {}); exec ${{programs[$RANK]}} train {}/run.yaml'", GORGON_PROGRAM,
+                  GORGON_OTHER_VERSION, at(""));
+  expect_refusal(choose, 2, "version: expected ");
+}
+
+// Only rank 0 reads the data: what lies at the same path of another machine, or whether anything does, cannot
+// matter.
+TEST_F(Agreement, OnTheData) {
+  write_configs("/train.jsonl", "/nowhere.jsonl");
+  const JobResult result = run(train());
+  ASSERT_EQ(result.statuses, (std::vector<int>{0, 0})) << result.err;
+  const std::string heads = file_text(at("run/medusa_heads.safetensors"));
+  fs::remove_all(at("run"));
+  write_configs("/train.jsonl", "/train.jsonl");
+  ASSERT_EQ(run(train()).statuses, (std::vector<int>{0, 0}));
+  EXPECT_TRUE(heads == file_text(at("run/medusa_heads.safetensors")));
+}
+
+TEST_F(Agreement, OfDistillAndEvalOnTheirArguments) {
+  const std::string distill =
+      fmt::format("{} distill {} --output {} --seed $RANK", GORGON_PROGRAM, at("run.yaml"), at("own.jsonl"));
+  expect_refusal(distill, 2, "--seed: expected 0 as on rank 0, found 1");
+  EXPECT_FALSE(fs::exists(at("own.jsonl.partial")));
+
+  ASSERT_EQ(run_program({"train", at("run.yaml"), "--set", "output_dir=" + at("done")}).status, 0);
+  const std::string data = fmt::format(" --data {} --output {}", at("prompts.jsonl"), at("eval.json"));
+  expect_refusal(fmt::format("{} eval {} --limit $((RANK + 3)){}", GORGON_PROGRAM, at("done"), data), 2,
+                 "--limit: expected 3 as on rank 0, found 4");
+  expect_refusal(fmt::format("{} eval {}/done/checkpoint-$((RANK + 7)){}", GORGON_PROGRAM, at(""), data), 5,
+                 "heads: expected SHA-256 ");
+  EXPECT_FALSE(fs::exists(at("eval.json")));
+}
+
+}  // namespace
+}  // namespace gorgon
