@@ -87,8 +87,8 @@ int distill_command(const DistillArguments& arguments, Console& console, const S
   DistillOutcome outcome;
   {
     Progress progress(console, "distill", std::ssize(set.prompts));
-    outcome = distill(backbone, set.prompts, text.tokenizer, options, arguments.output, stream, share,
-                      [&](int64_t done) { progress.update(done, ""); });
+    outcome =
+        distill(backbone, set.prompts, text.tokenizer, options, arguments.output, stream, share, &progress);
   }
   if (!ranks.is_first()) return 0;
   fmt::print("{} {} ({} rows)\n",

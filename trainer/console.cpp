@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <utility>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -168,12 +169,17 @@ Progress::~Progress() {
     return;
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
-  draw(text_ + (text_.empty() ? "in " : "  in ") + format_duration(seconds), true);
+  draw("in " + format_duration(seconds), true);
 }
 
-void Progress::draw(const std::string& text, bool is_last) {
+void Progress::draw(const std::string& time, bool is_last) {
   const int width = console_.is_terminal() ? console_.width() : 200;
-  console_.progress(format_progress(label_, done_, total_, text, width), is_last);
+  console_.progress(format_progress(label_, done_, total_, text_, time, width), is_last);
+}
+
+void Progress::begin_at(int64_t already_done, int64_t at_once) {
+  first_ = done_ = already_done;
+  at_once_ = at_once;
 }
 
 void Progress::update(int64_t done, const std::string& text) {
@@ -181,12 +187,10 @@ void Progress::update(int64_t done, const std::string& text) {
   text_ = text;
   if (done_ >= total_) return;  // the destructor draws the last one
   const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
-  const int64_t in_this_run = done_ - first_;
-  const double left = in_this_run > 0
-                          ? seconds / static_cast<double>(in_this_run) * static_cast<double>(total_ - done_)
-                          : NAN;
-  if (!std::isfinite(left)) return draw(text_, false);
-  draw(text_ + (text_.empty() ? "" : "  ") + format_duration(left) + " left", false);
+  const double half_done = static_cast<double>(std::min(at_once_, total_ - done_)) / 2;
+  const double in_this_run = static_cast<double>(done_ - first_) + half_done;
+  const double left = static_cast<double>(total_ - done_) - half_done;
+  draw(in_this_run > 0 ? format_duration(seconds / in_this_run * left) + " left" : "", false);
 }
 
 std::string count_of(int64_t count, const std::string& thing) {
@@ -206,18 +210,21 @@ std::string format_duration(double seconds) {
 }
 
 std::string format_progress(const std::string& label, int64_t done, int64_t total, const std::string& text,
-                            int width) {
+                            const std::string& time, int width) {
   const std::string head = fmt::format("{} {}/{}", label, done, total);
-  const int room =
-      width - 1 - static_cast<int>(head.size() + text.size()) - 5;  // " [" "] " and the last column
-  std::string line = head + "  " + text;
+  const std::string all = text + (text.empty() || time.empty() ? "" : "  ") + time;
+  const int most = std::max(width - 1, 1);                                 // but for the last column
+  const int room = most - static_cast<int>(head.size() + all.size()) - 5;  // " [" "] "
+  std::string line = head + "  " + all;
   if (room >= 8) {
     const int cells = std::min(room, 30);
     const auto filled = static_cast<size_t>(total > 0 ? cells * done / total : 0);
     line = head + " [" + std::string(filled, '=') + std::string(static_cast<size_t>(cells) - filled, ' ') +
-           "] " + text;
+           "] " + all;
+  } else if (std::cmp_greater(line.size(), most)) {
+    line = head + "  " + time;
   }
-  return first_bytes(line, static_cast<size_t>(std::max(width - 1, 1)));
+  return first_bytes(line, static_cast<size_t>(most));
 }
 
 }  // namespace gorgon

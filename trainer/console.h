@@ -67,15 +67,18 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
+  // Before the first update: where the count begins, and how many pieces are always at work at once, of which
+  // half is taken for done when the time left is estimated.
+  void begin_at(int64_t already_done, int64_t at_once);
   // `text`: what else to show ("loss 3.214  812 rows/s").
   void update(int64_t done, const std::string& text);
 
  private:
-  void draw(const std::string& text, bool is_last);
+  void draw(const std::string& time, bool is_last);
 
   Console& console_;
   std::string label_;
-  int64_t total_, first_, done_;
+  int64_t total_, first_, done_, at_once_ = 0;
   std::string text_;
   std::chrono::steady_clock::time_point start_;
 };
@@ -87,8 +90,9 @@ bool wants_colour(std::FILE* stream);
 
 // "42s", "3m12s", "2h05m".
 std::string format_duration(double seconds);
-// "train 12/276 [=====      ] loss 3.2  3m12s left", at most `width` columns.
+// "train 12/276 [=====      ] loss 3.2  3m12s left", at most `width` columns; where they are few the bar is
+// left out first, and then the text.
 std::string format_progress(const std::string& label, int64_t done, int64_t total, const std::string& text,
-                            int width);
+                            const std::string& time, int width);
 
 }  // namespace gorgon

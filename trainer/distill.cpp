@@ -142,7 +142,7 @@ void answer(const Backbone& backbone, const std::vector<std::vector<int32_t>>& p
 
 DistillOutcome distill(const Backbone& backbone, const std::vector<Prompt>& prompts,
                        const Tokenizer& tokenizer, const DistillOptions& options, const fs::path& output,
-                       const Stream& stream, RankShare& share, const std::function<void(int64_t)>& progress) {
+                       const Stream& stream, RankShare& share, Progress* progress) {
   RankGroup& ranks = share.ranks();
   std::optional<Kept> kept;
   if (ranks.is_first()) kept = find_kept(output, options.identity);
@@ -155,6 +155,7 @@ DistillOutcome distill(const Backbone& backbone, const std::vector<Prompt>& prom
   std::optional<OrderedRows> rows;
   if (kept) rows.emplace(beside(output, ".partial"), *kept);
   int64_t done = first[0];
+  if (progress != nullptr) progress->begin_at(done, options.batch * ranks.size());
   const auto write_row = [&](int64_t id, const std::string& packed) {
     if (!rows) return;
     Answer answer;
@@ -162,7 +163,7 @@ DistillOutcome distill(const Backbone& backbone, const std::vector<Prompt>& prom
     reader.get(answer.stopped);
     reader.get(answer.tokens);
     rows->put(id, distilled_row(id, prompts[static_cast<size_t>(id)], answer, tokenizer));
-    if (progress) progress(++done);
+    if (progress != nullptr) progress->update(++done, "");
   };
   const auto work = [&](const std::vector<int64_t>& mine, const RankShare::Put& put) {
     answer(backbone, tokens, options, stream, mine, put);

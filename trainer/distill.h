@@ -2,11 +2,11 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <string>
 
 #include "model/backbone.h"
 #include "model/decoder.h"
+#include "trainer/console.h"
 #include "trainer/prompts.h"
 #include "trainer/rank_share.h"
 
@@ -30,12 +30,14 @@ enum class DistillOutcome { complete, was_complete };
 // Throws Error(config) when OUTPUT is there and was made from something else; at a stop point Stopped, like a
 // kill that loses no row written.
 //
+// progress: counts prompts; may be null.
+//
 // Several ranks divide the prompts: prompt i is answered by rank i mod n, and rank 0, the only one that reads
 // `prompts` and touches files, writes the rows as they come. In bf16 the other company in a batch may decide
 // a tie between two tokens differently.
 DistillOutcome distill(const Backbone& backbone, const std::vector<Prompt>& prompts,
                        const Tokenizer& tokenizer, const DistillOptions& options,
                        const std::filesystem::path& output, const Stream& stream, RankShare& share,
-                       const std::function<void(int64_t done)>& progress);
+                       Progress* progress);
 
 }  // namespace gorgon

@@ -102,8 +102,7 @@ void make_answers(const Backbone& backbone, const TextModel& text, const OwnAnsw
     }
   }
   Progress progress(console, "own answers", std::ssize(set.prompts));
-  distill(backbone, set.prompts, text.tokenizer, options, request.kept, stream, share,
-          [&](int64_t done) { progress.update(done, ""); });
+  distill(backbone, set.prompts, text.tokenizer, options, request.kept, stream, share, &progress);
 }
 
 }  // namespace

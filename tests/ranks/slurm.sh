@@ -86,8 +86,8 @@ else
 fi
 
 # The batch file of the guide, for one node and a short run; a long one is stopped by Slurm's own signal.
-sed -n '/^    #!\/bin\/bash/,/^    srun/p' docs/cluster.md | sed 's/^    //' >"$work/job.sh"
-grep -q '^srun gorgon train run.yaml' "$work/job.sh" || failed "docs/cluster.md has a batch file"
+cp scripts/cluster/slurm.sbatch "$work/job.sh"
+sed -n '/^    #!\/bin\/bash/,/^    srun/p' docs/cluster.md | sed 's/^    //' | cmp - "$work/job.sh" || failed "docs/cluster.md has slurm.sbatch"
 sed -i -e '/^#SBATCH/d' -e "s|^srun gorgon train run.yaml|srun -n 2 --overcommit ${train[*]} \$GORGON_MORE|" "$work/job.sh"
 submit() {
   env GORGON_MORE="$1" sbatch --parsable --overcommit --nodes=1 --ntasks-per-node=2 --signal=TERM@50 --requeue "${@:3}" \

@@ -151,14 +151,19 @@ TEST(Reports, ResumeTruncatesToTheOffsetsSoThatAStepIsThereOnce) {
 
 TEST(Progress, LineFitsTheTerminal) {
   for (int width = 1; width < 120; ++width) {
-    const std::string line = format_progress("train", 12, 276, "loss 3.2140  812 rows/s  3m12s left", width);
+    const std::string line =
+        format_progress("train", 12, 276, "loss 3.2140  812 rows/s", "3m12s left", width);
     EXPECT_LT(line.size(), static_cast<size_t>(std::max(width, 2)));
   }
-  const std::string line = format_progress("train", 138, 276, "loss 3.2  3m12s left", 100);
+  const std::string line = format_progress("train", 138, 276, "loss 3.2", "3m12s left", 100);
   EXPECT_EQ(line, "train 138/276 [===============               ] loss 3.2  3m12s left");
+  // Few columns: the time left is what stays.
+  EXPECT_EQ(format_progress("train", 138, 276, "loss 3.2", "3m12s left", 36),
+            "train 138/276  loss 3.2  3m12s left");
+  EXPECT_EQ(format_progress("train", 138, 276, "loss 3.2", "3m12s left", 30), "train 138/276  3m12s left");
   EXPECT_EQ(format_duration(42), "42s");
   EXPECT_EQ(format_duration(7500), "2h05m");
-  EXPECT_EQ(format_progress("caf\xc3\xa9", 1, 9, "", 5), "caf");  // never half a character
+  EXPECT_EQ(format_progress("caf\xc3\xa9", 1, 9, "", "", 5), "caf");  // never half a character
 }
 
 }  // namespace
