@@ -29,7 +29,7 @@ class DividedWork : public testing::Test {
   DividedWork() {
     write_tiny_run(folder_.path());
     std::ofstream(folder_.path() / "prompts.jsonl") << tiny_chats(2000, 23);
-    std::ofstream(folder_.path() / "many.jsonl") << tiny_chats(3000, 900);
+    std::ofstream(folder_.path() / "many.jsonl") << tiny_chats(3000, 3000);
   }
 
   std::string at(const std::string& name) const { return (folder_.path() / name).string(); }
@@ -223,12 +223,14 @@ TEST_F(DividedWork, EvalStopsOnAllRanksTogether) {
   EXPECT_FALSE(fs::exists(at("run/eval.json")));
 }
 
-// In the midst of an evaluation: the step behind it is saved, and goes on to the bytes of an undisturbed run.
+// In the midst of an evaluation (of some seconds): the step behind it is saved, and goes on to the bytes of
+// an undisturbed run.
 TEST_F(DividedWork, ASignalStopsAnEvaluationOfAllRanks) {
+  std::ofstream(at("more.jsonl")) << tiny_chats(3000, 12000);
   const auto words = [&](const std::string& run) {
     return Words{"train", at("run.yaml"),
                  "--set", "output_dir=" + at(run),
-                 "--set", "eval_dataset_path=" + at("many.jsonl"),
+                 "--set", "eval_dataset_path=" + at("more.jsonl"),
                  "--set", "metric_for_best_model=eval_loss",
                  "--set", "eval_steps=2",
                  "--set", "max_steps=4",
