@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <type_traits>
 
 namespace gorgon::emulation {
@@ -16,21 +17,43 @@ class KernelAccess {
   KernelAccess& operator=(const KernelAccess&) = delete;
 };
 
-// What the host asked of the emulated device so far; a step that runs on without waiting adds to uploads and
-// readbacks alone.
+// What the host asked of the emulated device so far; a step that runs on without waiting adds to uploads,
+// readbacks and graph_launches alone.
 struct HostCalls {
   int64_t synchronisations = 0;  // the host waits for all that was asked, blocking copies among them
+  int64_t waits = 0;             // for an event that had not come yet
   int64_t allocations = 0;
   int64_t uploads = 0, readbacks = 0;  // in the stream's order
-  int64_t bytes = 0, peak_bytes = 0;   // of live buffers
+  int64_t launches = 0, graph_launches = 0;
+  int64_t heuristics = 0;             // questions to the library that multiplies matrices
+  int64_t bytes = 0, peak_bytes = 0;  // of live buffers
+  int capability[2] = {9, 0};         // what the device says it is
 };
 HostCalls& host_calls();
 
 // Allocations beyond this many live bytes find no memory; 0 = no limit.
 void set_device_memory(int64_t bytes);
+int64_t device_memory_limit();
+
+// The emulated device's memory, filled with NaN patterns; nullptr where the limit is reached.
+void* allocate_memory(int64_t bytes);
+void release_memory(void* data);
+
+// Puts work behind what the stream has to do (cuda_runtime.h).
+struct StreamState;
+void enqueue(StreamState* stream, std::function<void()> work);
+
+// Whether streams can be captured, as those of a GPU can. At first they can.
+void set_graphs(bool available);
+
+// While it is set nothing runs and no memory is touched, but all is counted: models of any size. Copies to
+// the host give zeros.
+void set_dry(bool dry);
+bool is_dry();
 
 // Throws Error(internal) unless the pointer is null or leads into a live buffer of the emulated device.
 void check_device_pointer(const void* pointer);
+bool is_device_pointer(const void* pointer);
 
 template <typename T>
 void check_argument(const T& value) {

@@ -15,6 +15,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "kernels/cuda/queue.h"
 #include "kernels/device.h"
 #include "tests/emulation/block.h"
 #include "tests/emulation/device_memory.h"
@@ -25,11 +26,6 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define GORGON_GRID_CONSTANT
-
-struct dim3 {
-  unsigned x = 1, y = 1, z = 1;
-  constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
-};
 
 // The built-in variables are whatever the running thread says.
 #define threadIdx (::gorgon::emulation::runner().thread_index)
@@ -150,18 +146,20 @@ inline float rsqrtf(float value) {
 }
 namespace gorgon::cuda {
 
-// The emulated launch: converts the arguments as a launch would and runs the grid to its end. Pointers must
-// lead into device memory.
+// The emulated launch: converts the arguments as a launch would and puts the grid into the stream. Pointers
+// must lead into device memory.
 template <typename... Parameters, typename... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, const Stream& stream,
             Arguments&&... arguments) {
-  const std::tuple<Parameters...> values(std::forward<Arguments>(arguments)...);
+  const std::tuple<std::remove_cv_t<Parameters>...> values(std::forward<Arguments>(arguments)...);
   std::apply([](const auto&... value) { (emulation::check_argument(value), ...); }, values);
-  (void)stream;
-  emulation::KernelAccess access;  // device memory may be touched while this lives
-  emulation::runner().run(__PRETTY_FUNCTION__, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z},
-                          shared_bytes,
-                          [&] { std::apply([&](const auto&... value) { kernel(value...); }, values); });
+  ++emulation::host_calls().launches;
+  const char* name = __PRETTY_FUNCTION__;
+  emulation::enqueue(queue_of(stream).stream, [=] {
+    emulation::KernelAccess access;  // device memory may be touched while this lives
+    emulation::runner().run(name, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, shared_bytes,
+                            [&] { std::apply([&](const auto&... value) { kernel(value...); }, values); });
+  });
 }
 
 }  // namespace gorgon::cuda
