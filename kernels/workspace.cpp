@@ -28,6 +28,7 @@ View Arena::take(const char* name, DType type, Shape shape) {
   if (place_.block == blocks_.size()) {
     const int64_t block = blocks_.empty() ? std::max(size, peak_) : size;
     const Purpose purpose{name};
+    ++allocations_;
     blocks_.push_back(
         {static_cast<std::byte*>(allocate(device_, block, purpose, describe(type, shape))), block});
   }

@@ -31,6 +31,8 @@ class Arena {
   void back_to(Place place);
 
   int64_t peak_bytes() const { return peak_; }  // the most that was borrowed at once
+  // Blocks made so far: while it stays, the same requests in the same order get the same addresses.
+  int64_t allocations() const { return allocations_; }
 
  private:
   static constexpr int64_t kAlignment = 256;
@@ -44,6 +46,7 @@ class Arena {
   std::vector<Block> blocks_;
   Place place_;
   int64_t peak_ = 0;
+  int64_t allocations_ = 0;
 };
 
 // Buffers that a call needs until it returns, from the arena of its stream. Scopes nest; the innermost one

@@ -1,5 +1,7 @@
 #include "model/backbone.h"
 
+#include <utility>
+
 #include "kernels/attention.h"
 #include "kernels/embedding.h"
 #include "kernels/error.h"
@@ -52,9 +54,13 @@ Backbone::Backbone(const ModelWeights& weights, DType compute) : weights_(weight
 }
 
 void Backbone::embed(std::span<const int32_t> tokens, View x, const Stream& stream) const {
-  const ProfileScope scope(stream, "backbone: embedding");
   Workspace workspace(stream);
-  embedding(integers(tokens, "tokens", workspace, stream), weights_.token_embedding, x, stream);
+  embed_ids(integers(tokens, "tokens", workspace, stream), x, stream);
+}
+
+void Backbone::embed_ids(ConstView ids, View x, const Stream& stream) const {
+  const ProfileScope scope(stream, "backbone: embedding");
+  embedding(ids, weights_.token_embedding, x, stream);
 }
 
 void Backbone::layer(int64_t l, View x, const BackboneContext& context, const Stream& stream) const {
@@ -147,13 +153,20 @@ void Backbone::forward(std::span<const int32_t> tokens, const BackboneContext& c
   Workspace workspace(stream);
   const View x = workspace.take("residual stream", DType::f32, {n, config().hidden_size});
   const ConstView positions = integers(context.positions, "positions", workspace, stream);
-  embed(tokens, x, stream);
-  for (int64_t l = 0; l < config().num_hidden_layers; ++l) {
-    stream.stop_point();
-    attend(l, x, context, positions, stream);
-    feed_forward(l, x, stream);
-  }
-  final_norm(x, states, stream);
+  const ConstView ids = integers(tokens, "tokens", workspace, stream);
+  const auto all_layers = [&] {
+    embed_ids(ids, x, stream);
+    for (int64_t l = 0; l < config().num_hidden_layers; ++l) {
+      stream.stop_point();
+      attend(l, x, context, positions, stream);
+      feed_forward(l, x, stream);
+    }
+    final_norm(x, states, stream);
+  };
+  if (context.repeated == nullptr || !context.caches.empty() || !context.trees.empty()) return all_layers();
+  std::vector<int64_t> key = {n, key_of(x.data), key_of(states.data), states.stride()};
+  key.insert(key.end(), context.offsets.begin(), context.offsets.end());
+  context.repeated->run(std::move(key), all_layers, stream);
 }
 
 int64_t Backbone::workspace_bytes(const ModelConfig& c, DType compute, DType stored, int64_t n,
@@ -170,7 +183,7 @@ int64_t Backbone::workspace_bytes(const ModelConfig& c, DType compute, DType sto
     attention += std::max(part(q + 2 * kv, hidden), part(hidden, q));
     feed_forward += std::max(part(wide, hidden), part(hidden, c.intermediate_size));
   }
-  const int64_t integers = device == DeviceKind::cuda ? Arena::padded(bytes_of(DType::i32, n)) : 0;
+  const int64_t integers = device == DeviceKind::cuda ? 2 * Arena::padded(bytes_of(DType::i32, n)) : 0;
   return Arena::padded(bytes_of(DType::f32, n * hidden)) + integers + std::max(attention, feed_forward);
 }
 

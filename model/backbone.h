@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/repeated_work.h"
 #include "kernels/rotary_embedding.h"
 #include "model/kv_cache.h"
 #include "model/model_weights.h"
@@ -22,6 +23,9 @@ struct BackboneContext {
   // [sequences], or empty for none: the tree of a sequence's tokens as in AttentionSequence::tree, or empty
   // where each token sees all before it.
   std::vector<std::vector<uint64_t>> trees;
+  // Where the layers' launches are kept from one call of forward() to the next, or nullptr. Borrowed; of one
+  // backbone. Calls with caches or trees do not use it.
+  RepeatedWork* repeated = nullptr;
 
   int64_t sequences() const { return static_cast<int64_t>(offsets.size()) - 1; }
 };
@@ -55,6 +59,7 @@ class Backbone {
   Tensor forward(std::span<const int32_t> tokens, const BackboneContext& context, const Stream& stream) const;
 
  private:
+  void embed_ids(ConstView ids, View x, const Stream& stream) const;
   void attend(int64_t l, View x, const BackboneContext& context, ConstView positions,
               const Stream& stream) const;
   void feed_forward(int64_t l, View x, const Stream& stream) const;

@@ -245,7 +245,7 @@ int32_t Decoder::accept(Slot& slot, const TreeBuffers& tree, std::span<const flo
     slot.top.push_back(choice.top);
     slot.margin.push_back(choice.top - choice.second);
   }
-  slot.cache->keep(path);
+  slot.cache->keep(path, stream_);
   slot.answer.offered.push_back(static_cast<int32_t>(nodes));
   emit(slot, tokens);
   if (!slot.done) choose_root(slot, row(path.back()));

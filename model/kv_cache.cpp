@@ -1,6 +1,7 @@
 #include "model/kv_cache.h"
 
 #include "kernels/error.h"
+#include "kernels/transfer.h"
 
 namespace gorgon {
 
@@ -31,7 +32,7 @@ void KvCache::append(int64_t tokens) {
   length_ += tokens;
 }
 
-void KvCache::keep(std::span<const int32_t> nodes) {
+void KvCache::keep(std::span<const int32_t> nodes, const Stream& stream) {
   int64_t to = length_;
   int32_t previous = -1;
   for (const int32_t node : nodes) {
@@ -40,9 +41,7 @@ void KvCache::keep(std::span<const int32_t> nodes) {
     const int64_t from = length_ + node;
     for (size_t l = 0; l < keys_.size() && from != to; ++l) {
       for (Tensor* tensor : {&keys_[l], &values_[l]}) {
-        const View source = tensor->view().rows(from, from + 1), place = tensor->view().rows(to, to + 1);
-        copy_bytes(place.device, place.data, source.device, source.data,
-                   bytes_of(source.type, source.elements()));
+        copy_rows(tensor->view().rows(from, from + 1), tensor->view().rows(to, to + 1), stream);
       }
     }
     ++to;

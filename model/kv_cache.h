@@ -26,8 +26,9 @@ class KvCache {
   // The first `tokens` of the last call stay.
   void append(int64_t tokens);
   // Of the last call's tokens those with these indices (ascending) stay, moved up behind the kept ones: an
-  // accepted path of a tree. Keys need no second rotation, a node's position being that of its depth.
-  void keep(std::span<const int32_t> nodes);
+  // accepted path of a tree. Keys need no second rotation, a node's position being that of its depth. The
+  // moves take their place in the stream.
+  void keep(std::span<const int32_t> nodes, const Stream& stream);
   // Forgets all but the first `length` tokens.
   void truncate(int64_t length);
 

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <numbers>
 #include <optional>
 
 #include "kernels/convert.h"
 #include "kernels/error.h"
 #include "kernels/profile.h"
+#include "kernels/repeated_work.h"
 #include "kernels/transfer.h"
 #include "model/head_pass.h"
 #include "optim/gradient_clipping.h"
@@ -45,6 +47,9 @@ int64_t columns_of(const NamedParameter& parameter) {
   return parameter.view.shape.rank() == 2 ? parameter.view.shape[1] : 1;
 }
 
+// Kinds of repeated work.
+enum Work : int64_t { kChunkWork, kNormWork, kUpdateWork };
+
 // Gradients of all parameters, kept until the norm is known, and the f32 sums of the head at work.
 struct Gradients {
   std::vector<Tensor> kept;        // T, in the order of parameters()
@@ -75,6 +80,12 @@ struct HeadTrainer::Impl {
   std::optional<Gradients> gradients;
   std::optional<Optimizer> optimizer;
   int64_t adam_steps = 0;
+  RepeatedWork repeated;
+  struct Begun {
+    StepResult result;            // what the host knows of it
+    std::vector<double> weights;  // of the heads' losses
+  };
+  std::deque<Begun> begun;  // oldest first
 
   HeadRanks ranks;
   GradientExchange exchange;
@@ -229,10 +240,15 @@ void HeadTrainer::Impl::train_head(size_t k, const StateRows& rows, const HeadRo
   for (const Chunk& on_host : chunks) {
     stream.stop_point();
     chunk->set(on_host, stream);
-    pass->forward(heads.heads[k], rows.hidden.view(), chunk->row(), chunk->label(), stream);
-    stream.stop_point();
-    pass->backward(heads.heads[k], chunk->label(), chunk->scale(), to, write, stream);
-    pass->add_sums(chunk->label(), write, sums, stream);
+    const auto work = [&] {
+      pass->forward(heads.heads[k], rows.hidden.view(), chunk->row(), chunk->label(), stream);
+      stream.stop_point();
+      pass->backward(heads.heads[k], chunk->label(), chunk->scale(), to, write, stream);
+      pass->add_sums(chunk->label(), write, sums, stream);
+    };
+    repeated.run({kChunkWork, static_cast<int64_t>(k), on_host.padded(), key_of(rows.hidden.data()),
+                  rows.hidden.shape()[0], chunks.size() > 1, write == Write::accumulate},
+                 work, stream);
     write = Write::accumulate;
   }
   keep_gradients(k, chunks.size() > 1);
@@ -240,10 +256,13 @@ void HeadTrainer::Impl::train_head(size_t k, const StateRows& rows, const HeadRo
 
 void HeadTrainer::Impl::measure_gradients() {
   const ProfileScope scope(stream, "gradient norm");
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    const auto at = static_cast<int64_t>(i);
-    square_sum(gradients->kept[i].view(), report.squares().rows(at, at + 1), stream);
-  }
+  const auto work = [&] {
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      const auto at = static_cast<int64_t>(i);
+      square_sum(gradients->kept[i].view(), report.squares().rows(at, at + 1), stream);
+    }
+  };
+  repeated.run({kNormWork}, work, stream);
   exchange.sum_squares(parameters, report.squares());
 }
 
@@ -278,16 +297,18 @@ HeadTrainer::HeadTrainer(const HeadTrainerOptions& options, const WeightMatrix& 
 
 HeadTrainer::~HeadTrainer() = default;
 
-StepResult HeadTrainer::step(const StateRows& rows, int64_t s) {
+void HeadTrainer::begin(const StateRows& rows, int64_t s) {
   Impl& t = *impl_;
+  require(t.begun.size() < StepReport::kOpen, "HeadTrainer", "too many steps are begun");
   t.prepare_pass();
   t.prepare_training();
   const int num_heads = t.options.heads.num_heads;
   const std::vector<HeadRows> rows_of = rows_of_heads(rows, t.heads);
-  StepResult result;
+  Impl::Begun begun;
+  StepResult& result = begun.result;
+  std::vector<double>& weights = begun.weights;
   result.heads.resize(static_cast<size_t>(num_heads));
   t.count_targets(rows_of, result.heads);
-  std::vector<double> weights;
   for (size_t k = 0; k < rows_of.size(); ++k) {
     weights.push_back(head_weight(t.options.loss, static_cast<int>(k), s, t.options.max_steps));
     const auto n = static_cast<double>(std::max<int64_t>(result.heads[k].targets, 1));
@@ -302,13 +323,23 @@ StepResult HeadTrainer::step(const StateRows& rows, int64_t s) {
   t.report.send(t.stream);
   {
     const ProfileScope scope(t.stream, "AdamW");
-    t.optimizer->step(&t.report.state()->scalars, t.stream);
+    const auto work = [&] { t.optimizer->step(&t.report.state()->scalars, t.stream); };
+    t.repeated.run({kUpdateWork}, work, t.stream);
   }
+  t.begun.push_back(std::move(begun));
+}
+
+StepResult HeadTrainer::finish() {
+  Impl& t = *impl_;
+  require(!t.begun.empty(), "HeadTrainer", "no step is begun");
+  const Impl::Begun begun = std::move(t.begun.front());
+  t.begun.pop_front();
+  StepResult result = begun.result;
   t.read_report(result);
-  for (size_t k = 0; k < rows_of.size(); ++k) {
+  for (size_t k = 0; k < result.heads.size(); ++k) {
     const HeadMetrics& metrics = result.heads[k];
     if (metrics.targets > 0) {
-      result.loss += weights[k] * metrics.cross_entropy / static_cast<double>(metrics.targets);
+      result.loss += begun.weights[k] * metrics.cross_entropy / static_cast<double>(metrics.targets);
     }
   }
   return result;
@@ -316,6 +347,7 @@ StepResult HeadTrainer::step(const StateRows& rows, int64_t s) {
 
 void HeadTrainer::evaluate(const StateRows& rows, std::vector<HeadMetrics>& sums) {
   Impl& t = *impl_;
+  require(t.begun.empty(), "HeadTrainer", "a step is not finished");
   t.prepare_pass();
   const std::vector<HeadRows> rows_of = rows_of_heads(rows, t.heads);
   sums.resize(rows_of.size());

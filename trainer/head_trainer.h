@@ -86,7 +86,15 @@ class HeadTrainer {
   // Optimizer step s (from 1) on rows; N_k is counted from rows.targets. A table without rows is a step with
   // gradients of zero. Its stop points lie before the update: after Stopped, heads and optimizer are those of
   // the step before. Throws Error(internal) for a target outside the vocabulary.
-  StepResult step(const StateRows& rows, int64_t s);
+  StepResult step(const StateRows& rows, int64_t s) {
+    begin(rows, s);
+    return finish();
+  }
+  // The two halves of step(): all work is asked for, then the result is waited for. A second step may begin
+  // before the first is finished, so that a GPU never waits for the host; not a third one. Everything else of
+  // the trainer needs all steps finished.
+  void begin(const StateRows& rows, int64_t s);
+  StepResult finish();  // of the oldest step begun
   // Loss sums and hits without gradients; adds to `sums` [K].
   void evaluate(const StateRows& rows, std::vector<HeadMetrics>& sums);
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "trainer/event_file.h"
@@ -38,6 +39,14 @@ std::string head_tag(const std::string& group, size_t k, const std::string& what
 }
 
 }  // namespace
+
+std::string log_line(const StepRecord& record, int64_t max_steps) {
+  std::vector<double> means;
+  for (const HeadMetrics& head : record.result.heads) means.push_back(mean_cross_entropy(head));
+  return fmt::format("step {}/{}  loss {:.4f}  heads {:.3f}  grad_norm {:.3g}  lr {:.3g}  {:.0f} rows/s",
+                     record.step, max_steps, record.result.loss, fmt::join(means, " "),
+                     record.result.grad_norm, record.result.lr, record.rows_per_second());
+}
 
 double mean_cross_entropy(const HeadMetrics& head) {
   if (head.targets == 0) return std::numeric_limits<double>::quiet_NaN();

@@ -44,6 +44,9 @@ struct EvaluationRecord {
 std::string metrics_line(const StepRecord& record);
 std::string metrics_line(const EvaluationRecord& record);
 
+// What the terminal shows of a step ("step 3/276  loss 3.2140 ...").
+std::string log_line(const StepRecord& record, int64_t max_steps);
+
 double mean_cross_entropy(const HeadMetrics& head);  // NaN without targets
 double top_accuracy(const HeadMetrics& head,
                     int n);  // share of targets among the first n (1..5); NaN without targets

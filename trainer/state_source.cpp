@@ -62,7 +62,8 @@ namespace {
 
 // to [wanted, H] = the states of the tokens `wanted`, which lie in the micro-batch.
 void forward_micro_batch(const Backbone& backbone, const Sequences& sequences, const MicroBatch& batch,
-                         std::span<const int32_t> wanted, View to, const Stream& stream) {
+                         std::span<const int32_t> wanted, View to, const Stream& stream,
+                         RepeatedWork* repeated = nullptr) {
   if (wanted.empty()) return;
   std::vector<int32_t> local;
   for (const int32_t token : wanted) local.push_back(token - static_cast<int32_t>(batch.begin));
@@ -71,7 +72,9 @@ void forward_micro_batch(const Backbone& backbone, const Sequences& sequences, c
   Workspace workspace(stream);
   const View states = workspace.take("states", backbone.compute(), {length, backbone.config().hidden_size});
   const View index = workspace.take("rows of states", DType::i32, {std::ssize(local)});
-  backbone.forward(tokens, context_of(sequences, batch), states, stream);
+  BackboneContext context = context_of(sequences, batch);
+  context.repeated = repeated;
+  backbone.forward(tokens, context, states, stream);
   upload(local, index, stream);
   gather_rows(states, index, to, stream);
 }
@@ -105,7 +108,8 @@ void set_table(const RowTable& table, const std::vector<int32_t>& state_of_row, 
 }  // namespace
 
 void forward_state_rows(const Backbone& backbone, const Sequences& sequences, int num_heads,
-                        int64_t micro_batch, StateRows& result, const Stream& stream) {
+                        int64_t micro_batch, StateRows& result, const Stream& stream,
+                        RepeatedWork* repeated) {
   require(micro_batch > 0 && num_heads > 0, "forward_state_rows", "micro_batch or num_heads");
   const RowTable table = supervised_rows(sequences, num_heads);
   const auto rows = std::ssize(table.row);
@@ -116,7 +120,7 @@ void forward_state_rows(const Backbone& backbone, const Sequences& sequences, in
     const MicroBatch batch = batch_of(sequences, first, std::min(first + micro_batch, sequences.count()));
     const std::span wanted = tokens_in(table, batch);
     forward_micro_batch(backbone, sequences, batch, wanted,
-                        result.hidden.view().rows(done, done + std::ssize(wanted)), stream);
+                        result.hidden.view().rows(done, done + std::ssize(wanted)), stream, repeated);
     done += std::ssize(wanted);
   }
   std::vector<int32_t> own(static_cast<size_t>(rows));
@@ -181,7 +185,8 @@ class OnlineSource : public StateSource {
     const std::vector<int64_t> batch = loader_.next();
     if (options_.gather == nullptr) {
       const Sequences sequences = dataset_.gather(own_part(batch));
-      forward_state_rows(backbone_, sequences, options_.num_heads, options_.micro_batch, rows, stream);
+      forward_state_rows(backbone_, sequences, options_.num_heads, options_.micro_batch, rows, stream,
+                         &repeated_);
       return std::ssize(sequences.tokens);
     }
     const Sequences sequences = dataset_.gather(batch);
@@ -206,6 +211,7 @@ class OnlineSource : public StateSource {
   const Dataset& dataset_;
   SourceOptions options_;
   Loader loader_;
+  RepeatedWork repeated_;
 };
 
 }  // namespace

@@ -27,7 +27,8 @@ RowTable supervised_rows(const Sequences& sequences, int num_heads);
 StateRows forward_state_rows(const Backbone& backbone, const Sequences& sequences, int num_heads,
                              int64_t micro_batch, const Stream& stream);
 void forward_state_rows(const Backbone& backbone, const Sequences& sequences, int num_heads,
-                        int64_t micro_batch, StateRows& rows, const Stream& stream);
+                        int64_t micro_batch, StateRows& rows, const Stream& stream,
+                        RepeatedWork* repeated = nullptr);  // as in BackboneContext
 
 // The rows of sequences that several ranks hold all of, on all of them: each runs the backbone over its equal
 // part of the sequences (equal_parts), and the states of one micro-batch travel while it works on the next

@@ -14,7 +14,7 @@ class StepReport {
       : heads_(heads),
         parameters_(parameters),
         memory_(Tensor::zeros(DType::u8, {bytes()}, device)),
-        readback_(bytes(), device) {}
+        readbacks_{{bytes(), device}, {bytes(), device}} {}
 
   LossSums* losses() { return memory_.as<LossSums>(); }
   StepState* state() { return reinterpret_cast<StepState*>(memory_.data() + state_at()); }
@@ -24,14 +24,16 @@ class StepReport {
   }
   View all() { return memory_.view(); }
 
-  void send(const Stream& stream) { readback_.start(memory_.data(), stream); }
+  // At most kOpen reports are on their way; they are received in the order of sending.
+  static constexpr size_t kOpen = 2;
+  void send(const Stream& stream) { readbacks_[sent_++ % kOpen].start(memory_.data(), stream); }
   struct OnHost {
     const LossSums* losses;
     const StepState* state;
     const float* squares;
   };
   OnHost receive() {
-    const std::byte* host = readback_.wait();
+    const std::byte* host = readbacks_[received_++ % kOpen].wait();
     return {reinterpret_cast<const LossSums*>(host), reinterpret_cast<const StepState*>(host + state_at()),
             reinterpret_cast<const float*>(host + squares_at())};
   }
@@ -43,7 +45,8 @@ class StepReport {
 
   size_t heads_, parameters_;
   Tensor memory_;
-  Readback readback_;
+  Readback readbacks_[kOpen];
+  size_t sent_ = 0, received_ = 0;
 };
 
 }  // namespace gorgon

@@ -11,8 +11,7 @@
 #include "trainer/data_sets.h"
 #include "trainer/heads_file.h"
 #include "trainer/rank_agreement.h"
-#include "trainer/state_cache_source.h"
-#include "trainer/train_step.h"
+#include "trainer/run_source.h"
 
 namespace gorgon {
 namespace {
@@ -20,21 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kMaxSkippedInARow = 10;
-
-std::unique_ptr<StateSource> source_of(const RunInputs& inputs, const Backbone& backbone) {
-  const RunConfig& config = inputs.config;
-  const SourceOptions options{config.heads.num_heads,
-                              config.global_batch(),
-                              config.per_device_train_batch_size,
-                              config.shuffle,
-                              static_cast<uint64_t>(config.seed),
-                              inputs.ranks.rank(),
-                              inputs.ranks.size(),
-                              inputs.divided_heads ? &inputs.ranks.on(inputs.stream.device()) : nullptr};
-  if (inputs.cache == nullptr) return online_source(backbone, inputs.train, options);
-  const auto make = config.order == RowOrder::rows ? row_order_source : cached_source;
-  return make(*inputs.cache, inputs.train, options, config.compute());
-}
 
 }  // namespace
 
@@ -66,6 +50,7 @@ TrainingRun::TrainingRun(const RunInputs& inputs, const fs::path& directory, con
       head_ranks_{&inputs.ranks.host(), &inputs.ranks.on(inputs.stream.device()), inputs.divided_heads},
       trainer_(head_trainer_options(config_, max_steps_, inputs.vocab_ids), inputs.weights.lm_head,
                config_.compute(), inputs.stream, head_ranks_),
+      runner_(trainer_, *source_, inputs.stream),
       states_(trainer_, head_ranks_, inputs.stream) {
   state_.seed = static_cast<uint64_t>(config_.seed);
   state_.config = to_yaml(config_);
@@ -141,9 +126,14 @@ void TrainingRun::train() {
 void TrainingRun::train_steps() {
   Progress progress(console_, "train", max_steps_, state_.step);
   complete_step();  // what a stop right behind the saved step left undone
-  while (!is_last()) {
-    one_step(progress);
-    complete_step();
+  try {
+    while (!is_last()) {
+      one_step(progress);
+      if (runner_.open() == 0) complete_step();
+    }
+  } catch (const Stopped&) {  // what was begun before is whole
+    while (runner_.open() > 0) finish_step(progress, inputs_.ranks.host().seconds_waited());
+    throw;
   }
 }
 
@@ -181,18 +171,25 @@ void TrainingRun::one_step(Progress& progress) {
   stop_point();
   inputs_.ranks.set_step(state_.step + 1);
   const double waited = inputs_.ranks.host().seconds_waited();
-  StepRecord record = train_step(trainer_, *source_, state_.step + 1, rows_, inputs_.stream);
-  record.worked = record.seconds - (inputs_.ranks.host().seconds_waited() - waited);
-  if (inputs_.ranks.is_several()) gather_ranks(record);
+  runner_.begin(state_.step + 1);
   ++state_.step;
   state_.loader = source_->state();
-  record.epoch = epoch();
+  const int64_t open = pauses() ? 0 : runner_.ahead();
+  while (runner_.open() > open) finish_step(progress, waited);
+}
+
+// Reports the oldest step begun. `waited`: for other ranks, before it began.
+void TrainingRun::finish_step(Progress& progress, double waited) {
+  StepRecord record = runner_.finish();
+  record.worked = record.seconds - (inputs_.ranks.host().seconds_waited() - waited);
+  if (inputs_.ranks.is_several()) gather_ranks(record);
+  record.epoch = epoch(record.step);
   record.pruned = is_pruned();
   const ProfileScope scope(inputs_.stream, "reports");
   if (reports_) reports_->step(record);
   count_skipped(record);
   log_step(record);
-  progress.update(state_.step,
+  progress.update(record.step,
                   fmt::format("loss {:.4f}  {:.0f} rows/s", record.result.loss, record.rows_per_second()));
 }
 
@@ -213,27 +210,28 @@ void TrainingRun::count_skipped(const StepRecord& record) {
 }
 
 void TrainingRun::log_step(const StepRecord& record) {
-  if (!is_due(config_.logging_strategy, config_.logging_steps)) return;
-  std::vector<double> means;
-  for (const HeadMetrics& head : record.result.heads) means.push_back(mean_cross_entropy(head));
-  console_.info(
-      fmt::format("step {}/{}  loss {:.4f}  heads {:.3f}  grad_norm {:.3g}  lr {:.3g}  {:.0f} rows/s",
-                  record.step, max_steps_, record.result.loss, fmt::join(means, " "), record.result.grad_norm,
-                  record.result.lr, record.rows_per_second()));
+  if (!is_due(config_.logging_strategy, config_.logging_steps, record.step)) return;
+  console_.info(log_line(record, max_steps_));
   if (reports_) reports_->step_scalars(record);
 }
 
 // Evaluation and checkpoint of state_.step, where they are due and not done yet.
 void TrainingRun::complete_step() {
   if (state_.step == 0) return;
-  const bool evaluation_due = is_last() || is_due(config_.eval_strategy, config_.eval_steps);
+  const bool evaluation_due = is_last() || is_due(config_.eval_strategy, config_.eval_steps, state_.step);
   if (evaluation_due && !inputs_.evals.empty() && state_.evaluated_step != state_.step) {
     evaluate();
     saved_step_ = 0;
   }
   if (config_.save_strategy == Strategy::no || saved_step_ == state_.step) return;
   const bool best = config_.load_best_model_at_end && state_.best_step == state_.step;
-  if (is_last() || best || is_due(config_.save_strategy, config_.save_steps)) save();
+  if (is_last() || best || is_due(config_.save_strategy, config_.save_steps, state_.step)) save();
+}
+
+// Whether complete_step() may have something to do.
+bool TrainingRun::pauses() const {
+  return is_last() || is_due(config_.eval_strategy, config_.eval_steps, state_.step) ||
+         is_due(config_.save_strategy, config_.save_steps, state_.step);
 }
 
 void TrainingRun::evaluate() {
@@ -241,8 +239,8 @@ void TrainingRun::evaluate() {
   last_evaluations_ = run_evaluations();
   for (const auto& [name, evaluation] : last_evaluations_) {
     if (reports_)
-      reports_->evaluation({state_.step, epoch(), name, evaluation.loss, evaluation.heads, is_pruned(),
-                            evaluation.accept_length});
+      reports_->evaluation({state_.step, epoch(state_.step), name, evaluation.loss, evaluation.heads,
+                            is_pruned(), evaluation.accept_length});
     std::string line =
         fmt::format("step {}/{}  {}: loss {:.4f}", state_.step, max_steps_, name, evaluation.loss);
     if (evaluation.accept_length) line += fmt::format("  accept length {:.3f}", *evaluation.accept_length);
@@ -379,17 +377,17 @@ std::map<std::string, std::string> TrainingRun::heads_metadata(int64_t step) con
   return {{"step", std::to_string(step)}, {"model_fingerprint", state_.model_fingerprint}};
 }
 
-double TrainingRun::epoch() const {
-  return static_cast<double>(state_.step) / static_cast<double>(steps_per_epoch_);
+double TrainingRun::epoch(int64_t step) const {
+  return static_cast<double>(step) / static_cast<double>(steps_per_epoch_);
 }
 
 bool TrainingRun::is_last() const {
   return state_.step >= max_steps_ || state_.stopped_early;
 }
 
-bool TrainingRun::is_due(Strategy strategy, int64_t every) const {
-  if (strategy == Strategy::epoch) return state_.step % steps_per_epoch_ == 0;
-  return strategy == Strategy::steps && every > 0 && state_.step % every == 0;
+bool TrainingRun::is_due(Strategy strategy, int64_t every, int64_t step) const {
+  if (strategy == Strategy::epoch) return step % steps_per_epoch_ == 0;
+  return strategy == Strategy::steps && every > 0 && step % every == 0;
 }
 
 }  // namespace gorgon

@@ -22,6 +22,7 @@
 #include "trainer/run_config.h"
 #include "trainer/run_states.h"
 #include "trainer/state_source.h"
+#include "trainer/train_step.h"
 
 namespace gorgon {
 
@@ -73,6 +74,7 @@ class TrainingRun {
   auto saving_when_stopped(const Work& work);
   void train_steps();
   void one_step(Progress& progress);
+  void finish_step(Progress& progress, double waited);
   void stop_point() const;
   void gather_ranks(StepRecord& record) const;
   void count_skipped(const StepRecord& record);
@@ -86,10 +88,11 @@ class TrainingRun {
   void save();
   void write_checkpoint();
   std::map<std::string, std::string> heads_metadata(int64_t step) const;
-  double epoch() const;
+  double epoch(int64_t step) const;
   bool is_last() const;
   bool is_pruned() const { return !inputs_.vocab_ids.empty(); }
-  bool is_due(Strategy strategy, int64_t every) const;
+  bool pauses() const;
+  bool is_due(Strategy strategy, int64_t every, int64_t step) const;
 
   const RunInputs& inputs_;
   const RunConfig& config_;
@@ -100,8 +103,8 @@ class TrainingRun {
   int64_t steps_per_epoch_, max_steps_;
   HeadRanks head_ranks_;
   HeadTrainer trainer_;
+  StepRunner runner_;
   RunStates states_;
-  StateRows rows_;  // of the step at work
   TrainingState state_;
   int64_t saved_step_ = 0;  // of the newest checkpoint that holds all of state_
   std::optional<Reports> reports_;

@@ -18,6 +18,7 @@ set(gorgon_cuda_kernels
 set(gorgon_cuda_libraries
   device_cuda.cpp
   gemm_cuda.cpp
+  repeated_work_cuda.cpp
   side_queue_cuda.cpp
   transfer_cuda.cpp
 )

@@ -45,6 +45,8 @@ Runtime& runtime() {
 }
 
 void run_until(StreamState& stream, int64_t position) {
+  if (stream.done >= position) return;
+  const KernelAccess access;  // opened once for all of it
   while (stream.done < position) {
     const Work work = std::move(stream.pending.front());
     stream.pending.pop_front();

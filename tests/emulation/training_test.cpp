@@ -153,8 +153,75 @@ TEST_P(TrainingOnGpu, AStepNeitherWaitsNorAllocates) {
   const emulation::HostCalls after = emulation::host_calls();
   EXPECT_EQ(after.synchronisations, before.synchronisations);
   EXPECT_EQ(after.allocations, before.allocations);
+  EXPECT_EQ(after.heuristics, before.heuristics) << "algorithms are chosen again";
   EXPECT_EQ(after.readbacks, before.readbacks + 1);
+  EXPECT_EQ(after.waits, before.waits + 1) << "for the report";
   EXPECT_GT(after.uploads, before.uploads);
+}
+
+// Results are read one step late: while a step is asked for, the host waits for nothing.
+TEST_P(TrainingOnGpu, AStepIsAskedForBeforeTheLastOneIsRead) {
+  const auto& [type, eight_bit, state_bound, loss_bound] = GetParam();
+  TinyModel model(5, kVocabulary);
+  if (type == DType::bf16) model.round_to_bf16();
+  const Sequences sequences = sequences_of(model);
+  const Stream stream(test_device(), 1);
+  const ModelWeights weights = moved(model.weights(), test_device());
+  const Backbone backbone(weights, type);
+  HeadTrainer trainer(trainer_options(eight_bit), weights.lm_head, type, stream),
+      plain(trainer_options(eight_bit), weights.lm_head, type, stream);
+  RepeatedWork repeated;
+  StateRows rows;
+  int64_t waits = 0;
+  for (int64_t s = 1; s <= kSteps; ++s) {
+    waits = emulation::host_calls().waits;
+    forward_state_rows(backbone, sequences, kHeads, 2, rows, stream, &repeated);
+    trainer.begin(rows, s);
+    if (s == 1) continue;
+    EXPECT_EQ(emulation::host_calls().waits, waits);
+    const StepResult late = trainer.finish();
+    EXPECT_EQ(late.loss, plain.step(rows, s - 1).loss) << "step " << s - 1;
+  }
+  EXPECT_EQ(trainer.finish().loss, plain.step(rows, kSteps).loss);
+  EXPECT_ANY_THROW(trainer.finish());
+}
+
+struct GraphsOff {
+  GraphsOff() { emulation::set_graphs(false); }
+  ~GraphsOff() { emulation::set_graphs(true); }
+};
+
+// Losses of steps whose sequences change: the first four alike, then others, then the first ones again.
+std::vector<double> losses_of_changing_steps(const TinyModel& model, const std::vector<Sequences>& data,
+                                             DType type, bool eight_bit) {
+  const Stream stream(test_device(), 1);
+  const ModelWeights weights = moved(model.weights(), test_device());
+  const Backbone backbone(weights, type);
+  HeadTrainer trainer(trainer_options(eight_bit), weights.lm_head, type, stream);
+  RepeatedWork repeated;
+  StateRows rows;
+  std::vector<double> losses;
+  for (const size_t which : {0, 0, 0, 0, 1, 1, 1, 0, 0, 2, 0, 1}) {
+    forward_state_rows(backbone, data[which], kHeads, 2, rows, stream, &repeated);
+    losses.push_back(trainer.step(rows, static_cast<int64_t>(losses.size()) + 1).loss);
+  }
+  return losses;
+}
+
+TEST_P(TrainingOnGpu, GraphsChangeNothingWhateverComesNext) {
+  const auto& [type, eight_bit, state_bound, loss_bound] = GetParam();
+  TinyModel model(6, kVocabulary);
+  if (type == DType::bf16) model.round_to_bf16();
+  // Others of the same shape, and a table whose rows need more memory.
+  std::vector<Sequences> data = {sequences_of(model), sequences_of(model), sequences_of(model)};
+  for (int32_t& label : data[2].labels) label = std::max(label, 1);
+  const int64_t before = emulation::host_calls().graph_launches;
+  const std::vector<double> with = losses_of_changing_steps(model, data, type, eight_bit);
+  const int64_t launched = emulation::host_calls().graph_launches - before;
+  EXPECT_GT(launched, 30) << "nothing was captured: a test without sense";
+  const GraphsOff off;
+  EXPECT_EQ(losses_of_changing_steps(model, data, type, eight_bit), with);
+  EXPECT_EQ(emulation::host_calls().graph_launches - before, launched);
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, TrainingOnGpu,

@@ -226,7 +226,7 @@ TEST_P(BackboneBits, OfATreeAreThoseOfItsPathAndItsAcceptedNodesStay) {
     EXPECT_TRUE(
         same_bits(states.view().rows(path[i], path[i] + 1), whole_.view().rows(kPast + i, kPast + i + 1)));
   }
-  cache.keep(std::vector<int32_t>{0, 1, 3, 5});
+  cache.keep(std::vector<int32_t>{0, 1, 3, 5}, stream_);
   ASSERT_EQ(cache.length(), kPast + 4);
   const Tensor next = backbone_.forward(tokens(44, 50), behind(cache, 6), stream_);
   EXPECT_TRUE(same_bits(next.view(), whole_.view().rows(44, 50)));
@@ -263,8 +263,8 @@ TEST(KvCache, RefusesMoreThanItHolds) {
   EXPECT_ANY_THROW(cache.keys(0, 5));
   EXPECT_ANY_THROW(cache.append(5));
   cache.append(2);
-  EXPECT_ANY_THROW(cache.keep(std::vector<int32_t>{0, 2}));
-  EXPECT_ANY_THROW(cache.keep(std::vector<int32_t>{1, 0}));
+  EXPECT_ANY_THROW(cache.keep(std::vector<int32_t>{0, 2}, stream_));
+  EXPECT_ANY_THROW(cache.keep(std::vector<int32_t>{1, 0}, stream_));
   EXPECT_EQ(cache.length(), 2);
 }
 
