@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -30,7 +31,10 @@ class Arena {
   Place place() const { return place_; }
   void back_to(Place place);
 
-  int64_t peak_bytes() const { return peak_; }  // the most that was borrowed at once
+  // The first block takes so many bytes at least: no second one beside it where the need is known.
+  void reserve(int64_t bytes) { peak_ = std::max(peak_, bytes); }
+
+  int64_t peak_bytes() const { return peak_; }  // the most that was borrowed at once, or reserved
   // Blocks made so far: while it stays, the same requests in the same order get the same addresses.
   int64_t allocations() const { return allocations_; }
 

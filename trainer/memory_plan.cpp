@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kernels/quantise.h"
+#include "kernels/workspace.h"
 #include "model/backbone.h"
 #include "model/head_pass.h"
 #include "optim/adamw.h"
@@ -80,11 +81,28 @@ int64_t gradient_sum_bytes(const RunConfig& config, const ModelConfig& m, bool s
   return bytes_of(DType::f32, several_chunks ? all : blocks);
 }
 
+// Tokens that an evaluation takes at a time.
+int64_t evaluated_tokens(const RunConfig& config) {
+  return config.eval_dataset_path.empty() ? 0 : config.per_device_eval_batch_size * config.max_seq_length;
+}
+
 int64_t rows_per_step(const RunConfig& config) {
   return config.global_batch() * config.max_seq_length;
 }
 
 }  // namespace
+
+int64_t working_memory(const RunConfig& config, const ModelConfig& model, DeviceKind device,
+                       int64_t micro_batch) {
+  const DType type = config.compute();
+  const DType stored =
+      config.quantisation() == Quantisation::none ? type : stored_type(config.quantisation());
+  const int64_t tokens = std::max(std::min(micro_batch, config.global_batch()) * config.max_seq_length,
+                                  evaluated_tokens(config));
+  return Backbone::workspace_bytes(model, type, stored, tokens, device) +
+         Arena::padded(bytes_of(type, tokens * model.hidden_size)) +
+         Arena::padded(bytes_of(DType::i32, tokens));
+}
 
 int64_t MemoryPlan::total() const {
   int64_t sum = 0;
@@ -96,7 +114,6 @@ MemoryPlan plan_memory(const RunConfig& config, const ModelConfig& model, Device
                        int64_t micro_batch) {
   const DType type = config.compute();
   const int64_t rows = rows_per_step(config), chunk_rows = HeadTrainerOptions{}.chunk_rows;
-  const int64_t tokens = std::min(micro_batch, config.global_batch()) * config.max_seq_length;
   const int64_t rank = config.heads.linear == HeadLinear::lowrank ? config.heads.rank : 0;
   const HeadPassShape pass{chunk_rows,
                            model.hidden_size,
@@ -107,8 +124,6 @@ MemoryPlan plan_memory(const RunConfig& config, const ModelConfig& model, Device
                            std::nullopt,
                            static_cast<float>(config.vocab_gradient_filter)};
   const bool own_rows = config.heads.linear != HeadLinear::own && outputs(config, model) < model.vocab_size;
-  const DType stored =
-      config.quantisation() == Quantisation::none ? type : stored_type(config.quantisation());
   const std::vector<int64_t> trained = trained_tensors(config, model);
   const int64_t largest = *std::max_element(trained.begin(), trained.end());
   MemoryPlan plan;
@@ -120,10 +135,9 @@ MemoryPlan plan_memory(const RunConfig& config, const ModelConfig& model, Device
       {"gradient sums of the head at work", gradient_sum_bytes(config, model, rows > chunk_rows)},
       {"optimizer states", sum_of_heads(config, model, state_bytes)},
       {"states of the step's rows", bytes_of(type, rows * model.hidden_size)},
+      {"states of an evaluation's rows", bytes_of(type, evaluated_tokens(config) * model.hidden_size)},
       {"a chunk of rows of a head, logits included", HeadPass::workspace_bytes(pass) + 12 * chunk_rows},
-      {"working memory of the backbone", Backbone::workspace_bytes(model, type, stored, tokens, device) +
-                                             bytes_of(type, tokens * model.hidden_size) +
-                                             bytes_of(DType::i32, tokens)},
+      {"working memory of the backbone", working_memory(config, model, device, micro_batch)},
       {"pieces of the gradient norm", (largest + kNormPiece - 1) / kNormPiece * 8},
   };
   if (device == DeviceKind::cuda) plan.buffers.push_back({"working memory of cuBLASLt", int64_t{32} << 20});

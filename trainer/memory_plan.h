@@ -21,6 +21,11 @@ struct MemoryPlan {
   std::vector<PlannedBuffer> buffers;  // largest first
   int64_t total() const;
 };
+// What calls of the backbone borrow from the stream at once, in steps and evaluations: reserved beforehand,
+// it is one block.
+int64_t working_memory(const RunConfig& config, const ModelConfig& model, DeviceKind device,
+                       int64_t micro_batch);
+
 // micro_batch: sequences that the backbone takes at a time.
 MemoryPlan plan_memory(const RunConfig& config, const ModelConfig& model, DeviceKind device,
                        int64_t micro_batch);

@@ -8,14 +8,15 @@
 #include "data/file.h"
 #include "kernels/error.h"
 #include "kernels/profile.h"
+#include "kernels/workspace.h"
 #include "trainer/data_sets.h"
 #include "trainer/heads_file.h"
+#include "trainer/memory_plan.h"
 #include "trainer/rank_agreement.h"
 #include "trainer/run_source.h"
 
 namespace gorgon {
 namespace {
-
 namespace fs = std::filesystem;
 
 constexpr int64_t kMaxSkippedInARow = 10;
@@ -52,6 +53,8 @@ TrainingRun::TrainingRun(const RunInputs& inputs, const fs::path& directory, con
                config_.compute(), inputs.stream, head_ranks_),
       runner_(trainer_, *source_, inputs.stream),
       states_(trainer_, head_ranks_, inputs.stream) {
+  inputs.stream.arena().reserve(working_memory(config_, backbone_.config(), inputs.stream.device().kind,
+                                               config_.per_device_train_batch_size));
   state_.seed = static_cast<uint64_t>(config_.seed);
   state_.config = to_yaml(config_);
   state_.model_fingerprint = inputs.weights.fingerprint;

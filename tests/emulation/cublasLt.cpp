@@ -1,5 +1,6 @@
 #include "tests/emulation/cublasLt.h"
 
+#include <bit>
 #include <cstring>
 
 #include "kernels/error.h"
@@ -66,11 +67,30 @@ void check_alignment(const void* data, const LtMatrix& m, uint32_t promised) {
   require(bits % promised == 0, "cublasLtMatmul", "an operand is aligned less than was promised");
 }
 
+// 10 bits of fraction, to nearest even.
+Tensor rounded_to_tf32(ConstView matrix) {
+  Tensor rounded(DType::f32, matrix.shape);
+  for (int64_t i = 0; i < matrix.rows(); ++i) {
+    for (int64_t j = 0; j < matrix.columns(); ++j) {
+      const auto u = std::bit_cast<uint32_t>(matrix.as<float>()[i * matrix.stride() + j]);
+      rounded.as<float>()[i * matrix.columns() + j] =
+          std::bit_cast<float>((u + 0xfffu + (u >> 13 & 1u)) & ~0x1fffu);
+    }
+  }
+  return rounded;
+}
+
 // d = a b of column-major matrices: transposed(d) = transposed(b) transposed(a).
 void multiply(const LtProduct& p, const void* a, const LtMatrix& a_layout, const void* b,
               const LtMatrix& b_layout, void* d, const LtMatrix& d_layout, Write write) {
   static const Stream host({}, 1);
   const KernelAccess access;
+  if (p.compute == CUBLAS_COMPUTE_32F_FAST_TF32) {
+    const Tensor first = rounded_to_tf32(row_major(b, b_layout)),
+                 second = rounded_to_tf32(row_major(a, a_layout));
+    return cpu::gemm(first.view(), second.view(), row_major(d, d_layout),
+                     {p.transpose_b, p.transpose_a, write}, host);
+  }
   cpu::gemm(row_major(b, b_layout), row_major(a, a_layout), row_major(d, d_layout),
             {p.transpose_b, p.transpose_a, write}, host);
 }

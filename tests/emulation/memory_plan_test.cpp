@@ -1,7 +1,12 @@
 #include "trainer/memory_plan.h"
 
+#include <memory>
+#include <tuple>
+#include <utility>
+
 #include <gtest/gtest.h>
 
+#include "kernels/workspace.h"
 #include "tests/emulation/device_memory.h"
 #include "tests/emulation/moved_model.h"
 #include "tests/kernels/on_device.h"
@@ -90,17 +95,107 @@ ModelConfig zephyr() {
   return c;
 }
 
+// A matrix that nobody fills.
+WeightMatrix empty_matrix(DType type, int64_t rows, int64_t columns) {
+  const Shape shape = is_block_quantised(type) ? Shape{bytes_of(type, rows * columns)} : Shape{rows, columns};
+  return {type, rows, columns,
+          std::make_shared<const Tensor>(is_block_quantised(type) ? DType::u8 : type, shape, test_device())};
+}
+ModelWeights empty_model(const ModelConfig& c, DType stored) {
+  const int64_t q = c.num_attention_heads * c.head_dim, kv = c.num_key_value_heads * c.head_dim;
+  ModelWeights model;
+  model.config = c;
+  model.token_embedding = empty_matrix(DType::bf16, c.vocab_size, c.hidden_size);
+  model.lm_head = empty_matrix(DType::bf16, c.vocab_size, c.hidden_size);
+  model.final_norm = Tensor(DType::f32, {c.hidden_size}, test_device());
+  for (int64_t l = 0; l < c.num_hidden_layers; ++l) {
+    LayerWeights layer;
+    layer.attention_norm = Tensor(DType::f32, {c.hidden_size}, test_device());
+    layer.feed_forward_norm = Tensor(DType::f32, {c.hidden_size}, test_device());
+    layer.query_key_value = empty_matrix(stored, q + 2 * kv, c.hidden_size);
+    layer.attention_output = empty_matrix(stored, c.hidden_size, q);
+    layer.gate_up = empty_matrix(stored, 2 * c.intermediate_size, c.hidden_size);
+    layer.down = empty_matrix(stored, c.hidden_size, c.intermediate_size);
+    model.layers.push_back(std::move(layer));
+  }
+  return model;
+}
+
+struct DryRun {
+  DryRun() { emulation::set_dry(true); }
+  ~DryRun() { emulation::set_dry(false); }
+};
+
+// The most bytes that two steps of the recipe hold at once, asked for by the trainer itself at full size,
+// with nothing computed.
+int64_t bytes_of_two_steps(const RunConfig& config, const ModelConfig& sizes, DType stored) {
+  const DryRun dry;
+  emulation::HostCalls& calls = emulation::host_calls();
+  const int64_t before = calls.bytes;
+  calls.peak_bytes = before;
+  const Stream stream(test_device(), 1);
+  stream.arena().reserve(working_memory(config, sizes, DeviceKind::cuda, config.per_device_train_batch_size));
+  const ModelWeights weights = empty_model(sizes, stored);
+  const Backbone backbone(weights, config.compute());
+  HeadTrainerOptions options;
+  options.heads = config.heads;
+  options.lr_multiplier.assign(static_cast<size_t>(config.heads.num_heads), 1.0);
+  options.max_steps = 2;
+  HeadTrainer trainer(options, weights.lm_head, config.compute(), stream);
+  Sequences sequences;
+  sequences.offsets.push_back(0);
+  for (int64_t i = 0; i < config.global_batch(); ++i) {
+    sequences.first_id.push_back(i * config.max_seq_length);
+    sequences.offsets.push_back((i + 1) * config.max_seq_length);
+  }
+  sequences.tokens.assign(static_cast<size_t>(sequences.offsets.back()), 1);
+  sequences.labels = sequences.segments = sequences.tokens;
+  StateRows rows;
+  for (int64_t s = 1; s <= 2; ++s) {
+    forward_state_rows(backbone, sequences, config.heads.num_heads, config.per_device_train_batch_size, rows,
+                       stream);
+    trainer.step(rows, s);
+  }
+  if (!config.eval_dataset_path.empty()) {  // a batch of an evaluation
+    sequences.first_id.resize(static_cast<size_t>(config.per_device_eval_batch_size));
+    sequences.offsets.resize(sequences.first_id.size() + 1);
+    std::vector<HeadMetrics> metrics;
+    trainer.evaluate(forward_state_rows(backbone, sequences, config.heads.num_heads,
+                                        config.per_device_eval_batch_size, stream),
+                     metrics);
+  }
+  return calls.peak_bytes - before;
+}
+
 // The reference recipe: batch 1 x accumulation 16 of 256 tokens. A card of 24 GB leaves about 23 to a
 // program.
 TEST(PlanOfZephyr, FitsTheCardsItIsMeantFor) {
   RunConfig config;
   config.max_seq_length = 256;
   config.gradient_accumulation_steps = 16;
+  config.eval_dataset_path.push_back({"eval", "eval.jsonl"});
   const int64_t plain = plan_memory(config, zephyr(), DeviceKind::cuda, 1).total();
   EXPECT_LT(plain, 23'000'000'000);
   EXPECT_GT(plain, 14'480'000'000) << "the backbone alone";
   config.load_in_4bit = true;
   EXPECT_LT(plan_memory(config, zephyr(), DeviceKind::cuda, 1).total(), 11'000'000'000);
+}
+
+// The plan leaves out what is smaller than a page, and counts rows for the last two tokens of each sequence.
+TEST(PlanOfZephyr, IsWhatTheTrainerAsksFor) {
+  RunConfig config;
+  config.max_seq_length = 256;
+  config.gradient_accumulation_steps = 16;
+  config.eval_dataset_path.push_back({"eval", "eval.jsonl"});
+  for (const auto& [four_bit, stored, limit] :
+       {std::tuple{false, DType::bf16, 23'000'000'000}, std::tuple{true, DType::nf4, 11'000'000'000}}) {
+    config.load_in_4bit = four_bit;
+    const int64_t asked = bytes_of_two_steps(config, zephyr(), stored);
+    const int64_t planned = plan_memory(config, zephyr(), DeviceKind::cuda, 1).total();
+    EXPECT_LT(asked, limit);
+    RecordProperty(four_bit ? "bytes_4bit" : "bytes_bf16", std::to_string(asked));
+    EXPECT_NEAR(static_cast<double>(planned), static_cast<double>(asked), 1e-3 * static_cast<double>(asked));
+  }
 }
 
 TEST(PlanOfZephyr, CountsTheWorkOfATokenAndARow) {

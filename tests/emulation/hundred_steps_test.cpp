@@ -18,7 +18,7 @@ constexpr int kHeads = 2, kSteps = 100;
 Sequences sequences_of(TinyModel& model) {
   Sequences s;
   s.offsets.push_back(0);
-  for (const int length : {40, 7, 61}) {
+  for (const int length : {20, 7, 13}) {
     s.first_id.push_back(static_cast<int64_t>(s.tokens.size()));
     for (const int32_t token : model.prompt(length)) {
       s.tokens.push_back(token);
