@@ -100,6 +100,7 @@ struct HeadTrainer::Impl {
         ranks(r),
         exchange(r, heads, s) {
     require(options.lr_multiplier.size() == heads.heads.size(), "HeadTrainer", "lr_multiplier is not [K]");
+    if (options.chunk_rows == 0) options.chunk_rows = default_chunk_rows(stream.device().kind);
     require(options.chunk_rows > 0 && options.chunk_rows % kRowMultiple == 0, "HeadTrainer",
             "chunk_rows is no multiple of 64");
   }

@@ -113,7 +113,7 @@ int64_t MemoryPlan::total() const {
 MemoryPlan plan_memory(const RunConfig& config, const ModelConfig& model, DeviceKind device,
                        int64_t micro_batch) {
   const DType type = config.compute();
-  const int64_t rows = rows_per_step(config), chunk_rows = HeadTrainerOptions{}.chunk_rows;
+  const int64_t rows = rows_per_step(config), chunk_rows = default_chunk_rows(device);
   const int64_t rank = config.heads.linear == HeadLinear::lowrank ? config.heads.rank : 0;
   const HeadPassShape pass{chunk_rows,
                            model.hidden_size,

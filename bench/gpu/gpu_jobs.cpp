@@ -4,6 +4,7 @@
 #include "bench/gpu/gpu_bench.h"
 #include "kernels/error.h"
 #include "kernels/gemm.h"
+#include "kernels/vocabulary_cross_entropy.h"
 #include "model/backbone.h"
 #include "optim/optimizer.h"
 #include "trainer/head_trainer.h"
@@ -13,6 +14,8 @@ namespace gorgon::bench {
 
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 constexpr int kRounds = 3;
 
 HeadTrainerOptions trainer_options() {
@@ -20,7 +23,6 @@ HeadTrainerOptions trainer_options() {
   options.heads = {kHeads, 1};
   options.lr_multiplier.assign(kHeads, 1.0);
   options.max_steps = 1000;
-  options.chunk_rows = 4096;
   return options;
 }
 
@@ -42,18 +44,72 @@ struct Model {
   HeadTrainer& trainer;
 };
 
+// Seconds of a step in a row of them, each begun before the results of the last are read, as a run does it.
+// The first ones find their memory and record their graphs. The last result is left in `last`.
+double seconds_of_steps(const Model& model, const Sequences& sequences, const Stream& stream,
+                        StepResult& last) {
+  constexpr int64_t kBefore = 3, kTimed = 5;
+  RepeatedWork repeated;
+  StateRows rows;
+  Clock::time_point begin;
+  for (int64_t step = 1; step <= kBefore + kTimed; ++step) {
+    forward_state_rows(model.backbone, sequences, kHeads, sequences.count(), rows, stream, &repeated);
+    model.trainer.begin(rows, step);
+    if (step > 1 && step != kBefore + 1) last = model.trainer.finish();
+    if (step != kBefore) continue;
+    last = model.trainer.finish();
+    stream.synchronize();
+    begin = Clock::now();
+  }
+  last = model.trainer.finish();
+  stream.synchronize();
+  return std::chrono::duration<double>(Clock::now() - begin).count() / static_cast<double>(kTimed);
+}
+
+// Forward, gradient and the three products of the vocabulary's Linear for one head, `rows` at a time.
+Line measure_cross_entropy(const Model& model, int64_t rows, Floor& floor, const Stream& stream) {
+  const int64_t hidden = model.sizes.hidden, vocabulary = model.sizes.vocabulary;
+  const Tensor x = random_tensor(DType::bf16, {rows, hidden}, 1.0f, 5, stream);
+  const Tensor weight = random_tensor(DType::bf16, {vocabulary, hidden}, 0.02f, 6, stream);
+  const Tensor labels =
+      Tensor::of(std::vector<int32_t>(static_cast<size_t>(rows), 7), {rows}, stream.device());
+  const Tensor scale =
+      Tensor::of(std::vector<float>(static_cast<size_t>(rows), 1e-4f), {rows}, stream.device());
+  Tensor logits(DType::bf16, {rows, vocabulary}, stream.device()),
+      dx(DType::f32, {rows, hidden}, stream.device());
+  Tensor dw(DType::bf16, {vocabulary, hidden}, stream.device()), hits(DType::i32, {rows}, stream.device());
+  Tensor max(DType::f32, {rows}, stream.device()), sum(DType::f32, {rows}, stream.device());
+  Tensor label_logit(DType::f32, {rows}, stream.device());
+  const CrossEntropyStatistics statistics{max.view(), sum.view(), label_logit.view()};
+  const double seconds = seconds_of(stream, kRounds, [&] {
+    cross_entropy_statistics(x.view(), weight.view(), labels.view(), 0, logits.view(), statistics, stream);
+    cross_entropy_gradient(logits.view(), labels.view(), 0, statistics, scale.view(), hits.view(), stream);
+    gemm(logits.view(), x.view(), dw.view(), {.transpose_a = true}, stream);
+    gemm(logits.view(), weight.view(), dx.view(), {}, stream);
+  });
+  const double products = floor.seconds(
+      {{rows, vocabulary, hidden, 1}, {vocabulary, hidden, rows, 1}, {rows, hidden, vocabulary, 1}});
+  Line line("cross_entropy");
+  line.add("model", model.sizes.name)
+      .add("rows", rows)
+      .add("seconds", seconds)
+      .add("products_seconds", products)
+      .add("share_of_products", products / seconds);
+  return line;
+}
+
 Line measure_step(const Model& model, const Job& job, Floor& floor, const Stream& stream) {
   const Sequences sequences = random_sequences(model.sizes, job.tokens, job.length, job.supervised_share);
   const int64_t all = sequences.count();
   StateRows rows;
-  const auto run_backbone = [&] { forward_state_rows(model.backbone, sequences, kHeads, all, rows, stream); };
+  RepeatedWork repeated;
+  const auto run_backbone = [&] {
+    forward_state_rows(model.backbone, sequences, kHeads, all, rows, stream, &repeated);
+  };
+  run_backbone();
   const double forward = seconds_of(stream, kRounds, run_backbone);
-  int64_t step = 1;
   StepResult last;
-  const double whole = seconds_of(stream, kRounds, [&] {
-    run_backbone();
-    last = model.trainer.step(rows, step++);
-  });
+  const double whole = seconds_of_steps(model, sequences, stream, last);
   const int64_t head_rows = rows_of_all_heads(supervised_rows(sequences, kHeads)) / kHeads;
   const double backbone_floor = floor.seconds(backbone_products(model.sizes, job.tokens));
   const double heads_floor = floor.seconds(head_products(model.sizes, head_rows));
@@ -153,6 +209,8 @@ void measure_steps(const Sizes& sizes, const std::vector<int64_t>& tokens, const
   const Backbone backbone(weights, DType::bf16);
   HeadTrainer trainer(trainer_options(), weights.lm_head, DType::bf16, stream);
   Floor floor(stream);
+  sink(measure_cross_entropy({sizes, backbone, trainer}, std::min<int64_t>(4096, tokens.front()), floor,
+                             stream));
   for (const int64_t count : tokens) {
     for (const auto& [length, share] :
          {std::pair<int64_t, double>{256, 1.0}, {256, 0.25}, {1024, 1.0}, {2048, 1.0}}) {
@@ -183,21 +241,27 @@ void measure_reference_job(const Sizes& sizes, int64_t samples, int64_t evaluati
   HeadTrainer trainer(trainer_options(), weights.lm_head, DType::bf16, stream);
   const Sequences train = random_sequences(sizes, kBatch * kLength, kLength, 1.0);
   const Sequences test = random_sequences(sizes, packed(evaluation_samples) * kLength, kLength, 1.0);
-  StateRows rows;
+  StateRows rows, test_rows;
+  RepeatedWork repeated;
   std::vector<HeadMetrics> metrics;
   Line line("reference_job");
   line.add("model", sizes.name).add("samples", samples).add("steps", steps);
-  const auto begin = std::chrono::steady_clock::now();
+  const auto begin = Clock::now();
+  bool open = false;
   for (int64_t step = 1; step <= steps; ++step) {
     if (out_of_time()) return sink(line.add("not_measured", "out of time"));
-    forward_state_rows(backbone, train, kHeads, kBatch, rows, stream);
-    trainer.step(rows, step);
-    if (step % kEvaluateEvery != 0) continue;
-    forward_state_rows(backbone, test, kHeads, kBatch, rows, stream);
-    trainer.evaluate(rows, metrics);
+    forward_state_rows(backbone, train, kHeads, kBatch, rows, stream, &repeated);
+    trainer.begin(rows, step);
+    if (open) trainer.finish();
+    open = step % kEvaluateEvery != 0;
+    if (open) continue;
+    trainer.finish();
+    forward_state_rows(backbone, test, kHeads, kBatch, test_rows, stream);
+    trainer.evaluate(test_rows, metrics);
   }
+  if (open) trainer.finish();
   stream.synchronize();
-  line.add("seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  line.add("seconds", std::chrono::duration<double>(Clock::now() - begin).count());
   sink(line);
 }
 
