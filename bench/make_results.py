@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 """Makes bench/RESULTS.md from the JSON files in bench/results/.
 
-Kinds of file: Google Benchmark's (gorgon_bench --benchmark_out=F), those of bench/compare_pytorch.py, bench/compare_llama_cpp.py,
-bench/head_forms.py, bench/compare_ranks.py, bench/time_to_good_heads.py and bench/gradient_filter.cpp, and timings of whole commands ({"command", "device", "timings": [{"what", "seconds", "cpu_seconds"}], "versions"}). What has no file is not measured, and
+Kinds of file: Google Benchmark's (gorgon_bench --benchmark_out=F), those of bench/compare_pytorch.py, compare_llama_cpp.py,
+head_forms.py, compare_ranks.py, time_to_good_heads.py, gradient_filter.cpp and gpu.sh, and timings of whole commands
+({"command", "device", "timings": [{"what", "seconds", "cpu_seconds"}], "versions"}). What has no file is not measured, and
 the page says so.
 
-  python bench/make_results.py
+  python bench/make_results.py            # writes RESULTS.md
+  python bench/make_results.py FILE.json  # shows the part of one file
 """
 import glob
 import json
 import os
+import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -137,9 +140,58 @@ def rounds(data):
     return answers(data) if "transformers" in data.get("versions", {}) else decoding(data)
 
 
+NOT_MEASURED = "not measured"
+GPU_MODELS = ("zephyr-7b", "llama-3-8b", "smollm2-135m")
+GPU_SHAPES = [(tokens, length, share) for tokens in (4096, 16384) for length, share in ((256, 1.0), (256, 0.25), (1024, 1.0), (2048, 1.0))]
+
+
+def gpu(data):
+    """A file of bench/gpu.sh. Every row that the script is for has its place; what the file does not hold is not measured."""
+    results = data["results"]
+
+    def find(what, **fields):
+        return next((r for r in results if r["what"] == what and all(r.get(k) == v for k, v in fields.items())), {})
+
+    def value(row, key, unit="", scale=1.0, digits=1):
+        return f"{number(scale * row[key], digits)}{unit}" if key in row else row.get("not_measured") or row.get("note") or NOT_MEASURED
+
+    def times(own, peer):
+        return f"{own['tokens_per_s'] / peer['tokens_per_s']:.2f}" if "tokens_per_s" in own and "tokens_per_s" in peer else NOT_MEASURED
+
+    machine, adamw, job, tests = (find(w) for w in ("machine", "adamw_8bit", "reference_job", "op_tests"))
+    bandwidth = {"share": adamw["bytes_per_s"] / machine["copy_bytes_per_s"]} if machine and adamw else {}
+    clocks = data["clocks"]
+    lines = [f"Device: {data['device'] or 'none'}, driver {data['driver'] or 'none'}, clocks {clocks['sm'] or '?'} of {clocks['max_sm'] or '?'},"
+             f" toolkit {data['toolkit'] or 'none'}. Command: `{data['made_by']}` at {data['commit'][:10]} ({data['date'][:8]}).", "",
+             "| what | measured |", "|---|---|",
+             f"| copy on the device | {value(machine, 'copy_bytes_per_s', ' GB/s', 1e-9)} |",
+             f"| product of 8,192 in bf16 | {value(machine, 'bf16_flop_per_s', ' TFLOP/s', 1e-12)} |",
+             f"| 8-bit AdamW | {value(adamw, 'bytes_per_s', ' GB/s', 1e-9)}, {value(bandwidth, 'share', ' %', 100, 0)} of the copy |",
+             f"| reference job, {job.get('model', 'zephyr-7b')} | {value(job, 'seconds', ' s')} |"]
+    lines.append(f"| op tests on the device | {tests['tests']} run, {tests['failed']} failed |" if "tests" in tests
+                 else f"| op tests on the device | {find('tests').get('note', NOT_MEASURED)} |")
+    for tool in ("memcheck", "racecheck", "initcheck"):
+        lines.append(f"| compute-sanitizer {tool} | {find(tool).get('note', NOT_MEASURED)} |")
+    for model in GPU_MODELS:
+        loss = find("cross_entropy", model=model)
+        lines.append(f"| cross-entropy of {model}, time of its products alone | {value(loss, 'share_of_products', ' %', 100, 0)} |")
+    lines += ["", "| model | tokens a step | sequence | labels | tokens/s | products alone | backbone's products alone | against tuned | against published |",
+              "|---|---|---|---|---|---|---|---|---|"]
+    for model in GPU_MODELS:
+        for tokens, length, share in GPU_SHAPES:
+            shape = {"model": model, "tokens": tokens, "length": length, "supervised_share": share}
+            own = find("step", **shape)
+            tuned, published = (find("peer", style=style, **shape) for style in ("tuned", "published"))
+            lines.append(f"| {model} | {tokens:,} | {length:,} | {100 * share:.0f} % | {value(own, 'tokens_per_s')} |"
+                         f" {value(own, 'share_of_products', ' %', 100, 0)} | {value(own, 'backbone_share_of_products', ' %', 100, 0)} |"
+                         f" {times(own, tuned)} | {times(own, published)} |")
+    peers = sorted({f"{r['style']}: {r['backbone']}, {r['optimizer']}, {r['loss']}, torch {r['torch']}" for r in results if r["what"] == "peer"})
+    return lines + ["", "Peers: " + ("; ".join(peers) or NOT_MEASURED) + "."]
+
+
 # What a kind of file has on its first level, and what makes a section of it; the first that fits counts.
 KINDS = (("benchmarks", kernels), ("holds", lossless), ("efficiency", ranks), ("pairs", comparison), ("rounds", rounds), ("forms", forms),
-         ("good_heads", good_heads), ("gradient_filter", gradient_filter))
+         ("good_heads", good_heads), ("gradient_filter", gradient_filter), ("results", gpu))
 
 
 def section(path):
@@ -151,6 +203,9 @@ def section(path):
 
 
 def main():
+    if len(sys.argv) > 1:
+        print("\n".join(section(sys.argv[1])))
+        return
     lines = ["# Measured speeds", "", "Made by bench/make_results.py from bench/results/; what was tried is in docs/performance.md.", ""]
     for path in sorted(glob.glob(os.path.join(HERE, "results", "*.json"))):
         lines += section(path)

@@ -51,8 +51,9 @@ void run(const std::string& output, double seconds, const std::vector<std::strin
     } else if (part == "reference") {
       const bool is_gpu = stream.device().kind == DeviceKind::cuda;
       const Sizes& sizes = is_gpu ? all_sizes().front() : all_sizes().back();
+      const ReferenceJob job = is_gpu ? ReferenceJob{} : ReferenceJob{20, 4, 13, 16};
       measure_reference_job(
-          sizes, is_gpu ? 2100 : 2, is_gpu ? 450 : 2, stream, [&] { return deadline.passed(); }, sink);
+          sizes, job, stream, [&] { return deadline.passed(); }, sink);
     } else {
       const Sizes* sizes = nullptr;
       for (const Sizes& s : all_sizes()) sizes = s.name == part ? &s : sizes;

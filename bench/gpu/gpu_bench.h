@@ -76,7 +76,10 @@ void compare_with_bitsandbytes(const std::string& path, const Stream& stream, co
 void measure_optimizer(const Stream& stream, const Sink& sink);
 void measure_steps(const Sizes& sizes, const std::vector<int64_t>& tokens, const Stream& stream,
                    const std::function<bool()>& out_of_time, const Sink& sink);
-void measure_reference_job(const Sizes& sizes, int64_t samples, int64_t evaluation_samples,
-                           const Stream& stream, const std::function<bool()>& out_of_time, const Sink& sink);
+struct ReferenceJob {
+  int64_t samples = 2100, evaluation_samples = 450, sample_tokens = 130, length = 256;
+};
+void measure_reference_job(const Sizes& sizes, const ReferenceJob& job, const Stream& stream,
+                           const std::function<bool()>& out_of_time, const Sink& sink);
 
 }  // namespace gorgon::bench

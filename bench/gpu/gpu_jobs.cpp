@@ -231,16 +231,17 @@ void measure_steps(const Sizes& sizes, const std::vector<int64_t>& tokens, const
 
 // Samples of some 130 tokens, packed to 256, in 3 epochs of steps of 16 sequences, with an evaluation every
 // 15 steps.
-void measure_reference_job(const Sizes& sizes, int64_t samples, int64_t evaluation_samples,
-                           const Stream& stream, const std::function<bool()>& out_of_time, const Sink& sink) {
-  constexpr int64_t kLength = 256, kSampleTokens = 130, kBatch = 16, kEpochs = 3, kEvaluateEvery = 15;
-  const auto packed = [&](int64_t count) { return (count * kSampleTokens + kLength - 1) / kLength; };
+void measure_reference_job(const Sizes& sizes, const ReferenceJob& job, const Stream& stream,
+                           const std::function<bool()>& out_of_time, const Sink& sink) {
+  constexpr int64_t kBatch = 16, kEpochs = 3, kEvaluateEvery = 15;
+  const int64_t length = job.length, samples = job.samples;
+  const auto packed = [&](int64_t count) { return (count * job.sample_tokens + length - 1) / length; };
   const int64_t steps = kEpochs * ((packed(samples) + kBatch - 1) / kBatch);
   const ModelWeights weights = random_model(sizes, stream);
   const Backbone backbone(weights, DType::bf16);
   HeadTrainer trainer(trainer_options(), weights.lm_head, DType::bf16, stream);
-  const Sequences train = random_sequences(sizes, kBatch * kLength, kLength, 1.0);
-  const Sequences test = random_sequences(sizes, packed(evaluation_samples) * kLength, kLength, 1.0);
+  const Sequences train = random_sequences(sizes, kBatch * length, length, 1.0);
+  const Sequences test = random_sequences(sizes, packed(job.evaluation_samples) * length, length, 1.0);
   StateRows rows, test_rows;
   RepeatedWork repeated;
   std::vector<HeadMetrics> metrics;
