@@ -263,8 +263,9 @@ TEST(KvCache, RefusesMoreThanItHolds) {
   EXPECT_ANY_THROW(cache.keys(0, 5));
   EXPECT_ANY_THROW(cache.append(5));
   cache.append(2);
-  EXPECT_ANY_THROW(cache.keep(std::vector<int32_t>{0, 2}, stream_));
-  EXPECT_ANY_THROW(cache.keep(std::vector<int32_t>{1, 0}, stream_));
+  const Stream stream({}, 1);
+  EXPECT_ANY_THROW(cache.keep(std::vector<int32_t>{0, 2}, stream));
+  EXPECT_ANY_THROW(cache.keep(std::vector<int32_t>{1, 0}, stream));
   EXPECT_EQ(cache.length(), 2);
 }
 
