@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <deque>
-#include <numbers>
 #include <optional>
 
 #include "kernels/convert.h"
@@ -59,14 +58,6 @@ struct Gradients {
 };
 
 }  // namespace
-
-double head_weight(const LossOptions& options, int k, int64_t s, int64_t max_steps) {
-  const double done = static_cast<double>(s) / static_cast<double>(std::max<int64_t>(max_steps, 1));
-  double schedule = 1.0;
-  if (options.scheduler == MedusaScheduler::linear) schedule = done;
-  if (options.scheduler == MedusaScheduler::sine) schedule = std::sin(std::numbers::pi / 2.0 * done);
-  return options.heads_coefficient * std::pow(options.decay_coefficient, k + 1) * schedule;
-}
 
 struct HeadTrainer::Impl {
   HeadTrainerOptions options;
@@ -257,13 +248,12 @@ void HeadTrainer::Impl::train_head(size_t k, const StateRows& rows, const HeadRo
 
 void HeadTrainer::Impl::measure_gradients() {
   const ProfileScope scope(stream, "gradient norm");
-  const auto work = [&] {
-    for (size_t i = 0; i < parameters.size(); ++i) {
-      const auto at = static_cast<int64_t>(i);
-      square_sum(gradients->kept[i].view(), report.squares().rows(at, at + 1), stream);
+  const auto norms = [&] {
+    for (int64_t i = 0; i < std::ssize(parameters); ++i) {
+      square_sum(gradients->kept[static_cast<size_t>(i)].view(), report.squares().rows(i, i + 1), stream);
     }
   };
-  repeated.run({kNormWork}, work, stream);
+  repeated.run({kNormWork}, norms, stream);
   exchange.sum_squares(parameters, report.squares());
 }
 

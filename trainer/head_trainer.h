@@ -1,7 +1,10 @@
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <memory>
+#include <numbers>
 #include <string>
 #include <vector>
 
@@ -43,7 +46,13 @@ constexpr int64_t default_chunk_rows(DeviceKind device) {
 
 // Factor of head k's (from 0) mean cross-entropy in step s (from 1): coefficient * decay^(k + 1) *
 // schedule(s), schedule = 1, s / max_steps or sin(pi/2 s / max_steps).
-double head_weight(const LossOptions& options, int k, int64_t s, int64_t max_steps);
+inline double head_weight(const LossOptions& options, int k, int64_t s, int64_t max_steps) {
+  const double done = static_cast<double>(s) / static_cast<double>(std::max<int64_t>(max_steps, 1));
+  double schedule = 1.0;
+  if (options.scheduler == MedusaScheduler::linear) schedule = done;
+  if (options.scheduler == MedusaScheduler::sine) schedule = std::sin(std::numbers::pi / 2.0 * done);
+  return options.heads_coefficient * std::pow(options.decay_coefficient, k + 1) * schedule;
+}
 
 // Sums over rows of one head. Means of losses are over `targets`; accuracies over `targets` + `outside`,
 // since a token that the heads do not know is always a miss.
