@@ -16,7 +16,8 @@ namespace gorgon {
 // One stream uses it, and what the work reads and writes outlives it.
 class RepeatedWork {
  public:
-  RepeatedWork() = default;
+  // false: always as it is, as where ranks talk to each other in between.
+  explicit RepeatedWork(bool with_graphs = true) : refused_(!with_graphs) {}
   ~RepeatedWork();
   RepeatedWork(const RepeatedWork&) = delete;
   RepeatedWork& operator=(const RepeatedWork&) = delete;
@@ -34,7 +35,7 @@ class RepeatedWork {
   void forget(const Stream& stream);
 
   std::map<std::vector<int64_t>, Known> known_;
-  bool refused_ = false;  // the device took none
+  bool refused_;  // no graphs are wanted, or the device took none
 };
 
 // An address as a part of a key.

@@ -77,7 +77,6 @@ struct HeadTrainer::Impl {
     std::vector<double> weights;  // of the heads' losses
   };
   std::deque<Begun> begun;  // oldest first
-
   HeadRanks ranks;
   GradientExchange exchange;
 
@@ -88,6 +87,7 @@ struct HeadTrainer::Impl {
         heads(MedusaHeads::initialise(o.heads, lm_head, o.vocab_ids, t, o.seed, s, shard_of(o, lm_head, r))),
         parameters(gorgon::parameters(heads)),
         report(heads.heads.size(), parameters.size(), s.device()),
+        repeated(!r.is_several()),
         ranks(r),
         exchange(r, heads, s) {
     require(options.lr_multiplier.size() == heads.heads.size(), "HeadTrainer", "lr_multiplier is not [K]");

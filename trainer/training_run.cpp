@@ -177,7 +177,7 @@ void TrainingRun::one_step(Progress& progress) {
   runner_.begin(state_.step + 1);
   ++state_.step;
   state_.loader = source_->state();
-  const int64_t open = pauses() ? 0 : runner_.ahead();
+  const int64_t open = pauses() || inputs_.ranks.is_several() ? 0 : runner_.ahead();
   while (runner_.open() > open) finish_step(progress, waited);
 }
 

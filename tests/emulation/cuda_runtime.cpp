@@ -91,6 +91,10 @@ void enqueue(StreamState* stream, Work work) {
   ++stream->asked;
 }
 
+void finish_work(StreamState* stream) {
+  run_until(*stream, stream->asked);
+}
+
 void set_graphs(bool available) {
   runtime().graphs = available;
 }
@@ -267,6 +271,15 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (const cudaError_t status = forbidden_in_capture(event->stream)) return status;
   host_calls().waits += event->stream->done < event->position ? 1 : 0;
   run_until(*event->stream, event->position);
+  return cudaSuccess;
+}
+
+// The waiting stream does the other's work when it comes to that.
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  if (const cudaError_t status = forbidden_in_capture(stream)) return status;
+  enqueue(stream, [other = event->stream, position = event->position] {
+    if (runtime().streams.contains(other)) run_until(*other, position);
+  });
   return cudaSuccess;
 }
 

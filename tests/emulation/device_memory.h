@@ -42,6 +42,7 @@ void release_memory(void* data);
 // Puts work behind what the stream has to do (cuda_runtime.h).
 struct StreamState;
 void enqueue(StreamState* stream, std::function<void()> work);
+void finish_work(StreamState* stream);  // all that was put into it
 
 // Whether streams can be captured, as those of a GPU can. At first they can.
 void set_graphs(bool available);

@@ -168,7 +168,8 @@ int comm_destroy(void* comm) {
   return 0;
 }
 
-int reduce(const void* from, void* to, size_t count, int type, int op, int root, void* comm, void*) {
+int reduce(const void* from, void* to, size_t count, int type, int op, int root, void* comm, void* stream) {
+  finish_work(static_cast<StreamState*>(stream));
   Group& group = group_of(comm);
   const bool takes = root < 0 || root == group.rank();
   if (takes) check_device_pointer(to);
@@ -181,7 +182,8 @@ int all_reduce(const void* from, void* to, size_t count, int type, int op, void*
   return reduce(from, to, count, type, op, -1, comm, stream);
 }
 
-int broadcast(const void* from, void* to, size_t count, int type, int root, void* comm, void*) {
+int broadcast(const void* from, void* to, size_t count, int type, int root, void* comm, void* stream) {
+  finish_work(static_cast<StreamState*>(stream));
   Group& group = group_of(comm);
   check_device_pointer(to);
   return by_pieces(group, from, count, type, root == group.rank(), [&](int64_t at, int64_t size) {
