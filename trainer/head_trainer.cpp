@@ -16,6 +16,7 @@
 #include "optim/optimizer.h"
 #include "optim/step_scalars.h"
 #include "trainer/head_chunks.h"
+#include "trainer/head_gradients.h"
 #include "trainer/step_report.h"
 
 namespace gorgon {
@@ -49,14 +50,6 @@ int64_t columns_of(const NamedParameter& parameter) {
 // Kinds of repeated work.
 enum Work : int64_t { kChunkWork, kNormWork, kUpdateWork };
 
-// Gradients of all parameters, kept until the norm is known, and the f32 sums of the head at work.
-struct Gradients {
-  std::vector<Tensor> kept;        // T, in the order of parameters()
-  std::vector<Tensor> weight_sum;  // bf16 only: [L] of f32[H, H]
-  std::vector<Tensor> last_sum;  // bf16 only: f32 for what follows the blocks, when a step has several chunks
-  std::vector<Tensor> bias_sum;  // bf16 only: [L] of f32[H] (divided: [H_r])
-};
-
 }  // namespace
 
 struct HeadTrainer::Impl {
@@ -68,7 +61,7 @@ struct HeadTrainer::Impl {
   std::optional<HeadPass> pass;
   std::optional<ChunkOnDevice> chunk;
   StepReport report;
-  std::optional<Gradients> gradients;
+  std::optional<KeptGradients> gradients;
   std::optional<Optimizer> optimizer;
   int64_t adam_steps = 0;
   RepeatedWork repeated;
@@ -160,7 +153,7 @@ View HeadTrainer::Impl::own_bias(View bias) const {
 
 // f32 gradients are summed where they are kept; bf16 ones elsewhere, but for what a single chunk writes once.
 HeadGradients HeadTrainer::Impl::gradients_of(size_t k, bool several_chunks) {
-  Gradients& g = *gradients;
+  KeptGradients& g = *gradients;
   const size_t first = k * parameters_per_head(), layers = heads.heads[k].blocks.size();
   const bool narrow = type == DType::bf16;
   HeadGradients views;
@@ -187,7 +180,7 @@ HeadGradients HeadTrainer::Impl::gradients_of(size_t k, bool several_chunks) {
 void HeadTrainer::Impl::keep_gradients(size_t k, bool several_chunks) {
   if (type == DType::f32) return;
   const ProfileScope scope(stream, "heads: gradients to bf16");
-  Gradients& g = *gradients;
+  KeptGradients& g = *gradients;
   const size_t first = k * parameters_per_head(), layers = heads.heads[k].blocks.size();
   for (size_t l = 0; l < layers; ++l) {
     if (several_chunks) convert(g.weight_sum[l].view(), g.kept[first + 2 * l].view(), stream);
