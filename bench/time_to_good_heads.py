@@ -103,6 +103,8 @@ def rounds_of(args):
 
 def evaluate(args):
     for name, heads in [("gorgon", args.work / "gorgon"), ("peer", args.work / "peer" / f"epoch-{args.peer_epochs}")]:
+        if (args.work / f"{name}_eval.json").exists():
+            continue
         run([args.gorgon, "eval", str(heads), "--data", str(args.work / "test_prompts.jsonl"), "--limit", str(args.limit), "--draft", "heads",
              "--heads-dtype", "full", "--output", str(args.work / f"{name}_eval.json")])
 
