@@ -10,6 +10,7 @@
 
 #include "data/prompt_text.h"
 #include "kernels/error.h"
+#include "trainer/console.h"
 
 namespace gorgon {
 namespace {
@@ -105,7 +106,7 @@ std::string describe_left_out(const PromptSet& set) {
     rows += count;
     out += fmt::format("{}{} ({})", out.empty() ? "" : ", ", reason, count);
   }
-  return rows == 0 ? "" : fmt::format("{} rows left out: {}", rows, out);
+  return rows == 0 ? "" : fmt::format("{} left out: {}", count_of(rows, "row"), out);
 }
 
 std::string answer_text(const Tokenizer& tokenizer, std::span<const int32_t> tokens) {

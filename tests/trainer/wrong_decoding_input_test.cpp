@@ -73,9 +73,8 @@ TEST_F(WrongDecodingInput, NoPrompts) {
   // Supervised from its first token on: there is nothing before the answer.
   const std::string answer =
       write("answer.jsonl", "{\"input_ids\": [5, 6, 7, 8], \"labels\": [5, 6, 7, 8]}\n");
-  expect_both_refuse(answer,
-                     "answer.jsonl: expected prompts to answer, found 1 rows left out: no prompt (1)");
-  expect_labels_alone(answer, "1 rows left out: no prompt (1)");
+  expect_both_refuse(answer, "answer.jsonl: expected prompts to answer, found 1 row left out: no prompt (1)");
+  expect_labels_alone(answer, "1 row left out: no prompt (1)");
   expect_refused({"generate", at("run"), "--prompt", ""}, 2, "--prompt");
 }
 
