@@ -21,7 +21,9 @@ std::optional<std::string> prompt_text(const Row& row, const Tokenizer& tokenize
                                        const ChatTemplate* chat_template) {
   if (const auto* text = std::get_if<std::string>(&row)) return *text;
   if (const auto* tokens = std::get_if<TokenRow>(&row)) {
-    return tokenizer.decode({tokens->tokens.begin(), tokens->tokens.begin() + prompt_length(*tokens)});
+    const int64_t length = prompt_length(*tokens);
+    const auto end = length > 0 ? tokens->tokens.begin() + length : tokens->tokens.end();
+    return tokenizer.decode({tokens->tokens.begin(), end});
   }
   if (chat_template == nullptr) return std::nullopt;
   try {

@@ -16,8 +16,8 @@ std::vector<Message> asked_turns(const std::vector<Message>& messages);
 int64_t prompt_length(const TokenRow& row);
 
 // The text by which splits and duplicates go: of a conversation its prompt as the template renders it, the
-// header of the answer included; of tokens their prompt, decoded; of a text the text itself. Nothing where
-// there is no template or where it refuses the row.
+// header of the answer included; of tokens their prompt, decoded, or all of them where labels begin with the
+// first; of a text the text itself. Nothing where there is no template or where it refuses the row.
 std::optional<std::string> prompt_text(const Row& row, const Tokenizer& tokenizer,
                                        const ChatTemplate* chat_template);
 

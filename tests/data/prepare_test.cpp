@@ -248,5 +248,21 @@ TEST_F(Preview, NothingActsOnTheTerminal) {
   EXPECT_THAT(text, HasSubstr("\\x1b]0;title\\x07 a\\xe2\\x80\\xaeb \\xc2\\x9b31m 👩‍👧"));
 }
 
+// Packed rows of tokens that are supervised from the first one have no prompt: they are told apart by all
+// they say.
+TEST_F(Prepare, RowsOfTokensWithoutAPromptAreNoDuplicatesOfEachOther) {
+  const TemporaryDirectory folder;
+  std::string rows;
+  for (int i = 0; i < 40; ++i) {
+    const std::string token = std::to_string(1000 + i % 30);  // ten occur twice
+    rows += R"({"input_ids": [9, )" + token + R"(], "labels": [9, )" + token + "]}\n";
+  }
+  PrepareOptions options = options_for(folder.write("rows.jsonl", rows), 64, Packing::none);
+  options.split = Split::training;
+  const PrepareReport report = prepare_with(options).report;
+  EXPECT_EQ(report.skipped.at("prompt of an earlier row").rows, 10);
+  EXPECT_GT(report.documents, 20);
+}
+
 }  // namespace
 }  // namespace gorgon
