@@ -150,12 +150,14 @@ void place_log(const DecodeInputs& inputs, const EvalArguments& arguments, const
 
 // Tables on stdout; JSON where it is wanted.
 void report(const EvalArguments& arguments, const DecodeInputs& inputs, const std::vector<HeadSums>& labels,
-            const PromptSet& set, const DraftTree& tree, const DecodeEvaluation& evaluation) {
+            const PromptSet& set, const DraftTree& tree, const DecodeEvaluation& evaluation,
+            Console& console) {
   const std::vector<double> weights = loss_weights(inputs.found.config.loss, inputs.heads.count());
   fmt::print("against the labels of {}\n{}", fmt::join(arguments.data, " "), heads_table(labels, {}));
   OrderedJson json = heads_json(labels, {}, weights);
   if (!set.prompts.empty()) {
     fmt::print("{}", decode_table(evaluation));
+    for (const std::string& line : speed_warnings(evaluation)) console.warn(line);
     json.update(decode_json(evaluation, weights));
   }
   add_origin(json, inputs, arguments, set, tree);
@@ -185,7 +187,7 @@ int eval_command(const EvalArguments& arguments, Console& console, const StopSig
   } else {
     evaluation = decode(inputs, set, options, share, console);
   }
-  if (ranks.is_first()) report(arguments, inputs, labels, set, options.tree, evaluation);
+  if (ranks.is_first()) report(arguments, inputs, labels, set, options.tree, evaluation, console);
   require_lossless(evaluation, inputs.compute, arguments.temperature);
   return 0;
 }

@@ -23,42 +23,6 @@ DecoderOptions decoder_options(const DecodeEvaluationOptions& options, Draft dra
   return decoder;
 }
 
-double decode_rate(std::span<const Answer> answers) {
-  double tokens = 0, seconds = 0;
-  for (const Answer& answer : answers) {
-    tokens += static_cast<double>(answer.tokens.size());
-    seconds += answer.decode_seconds;
-  }
-  return seconds > 0 ? tokens / seconds : 0;
-}
-
-double step_seconds(const DecodeTimes& times) {
-  return (times.backbone + times.heads + times.rest) / static_cast<double>(std::max<int64_t>(times.steps, 1));
-}
-
-Speed speed_of(const DecodedSet& all, std::vector<double> rates) {
-  Speed speed;
-  std::sort(rates.begin(), rates.end());
-  speed.slowest = rates.front();
-  speed.tokens_per_s = rates[rates.size() / 2];
-  speed.fastest = rates.back();
-  std::vector<double> latencies;
-  for (const Answer& answer : all.answers)
-    latencies.push_back(answer.prefill_seconds + answer.decode_seconds);
-  std::sort(latencies.begin(), latencies.end());
-  for (const double seconds : latencies)
-    speed.latency_mean_s += seconds / static_cast<double>(latencies.size());
-  const auto p90 = static_cast<size_t>(std::ceil(0.9 * static_cast<double>(latencies.size()))) - 1;
-  speed.latency_p90_s = latencies[p90];
-  speed.step_seconds = step_seconds(all.times);
-  speed.head_share =
-      all.times.heads / std::max(1e-12, step_seconds(all.times) * static_cast<double>(all.times.steps));
-  const auto steps = static_cast<double>(std::max<int64_t>(all.times.steps, 1));
-  speed.backbone_seconds = all.times.backbone / steps;
-  speed.head_seconds = all.times.heads / steps;
-  return speed;
-}
-
 std::vector<WalkCounts> counts_of(const std::vector<Answer>& answers) {
   std::vector<WalkCounts> counts;
   for (const Answer& answer : answers) counts.push_back(count_walk(answer.emitted));
@@ -139,6 +103,7 @@ class DecodeEvaluator {
     const int heads = heads_.count();
     evaluation_.heads.resize(static_cast<size_t>(heads));
     evaluation_.prompts = std::ssize(prompts_);
+    evaluation_.timed_prompts = std::ssize(timed());
     const auto trace_prompt = [&](int64_t p) { return packed_trace(static_cast<size_t>(p)); };
     for (const std::string& packed :
          share_.collect_each(std::ssize(prompts_), "traces", trace_prompt, stage_("trace"))) {
@@ -215,40 +180,24 @@ class DecodeEvaluator {
     return result;
   }
 
-  // Two more runs of every draft, in turns, so that a busy machine is no draft's bad luck; three where ranks
-  // have decoded side by side.
   void measure_speed(const std::vector<Draft>& drafts) {
-    const bool side_by_side = share_.ranks().is_several();
-    std::vector<std::vector<double>> rates(drafts.size());
-    for (int run = side_by_side ? 1 : 2; run <= 3; ++run) {
-      for (size_t d = 0; d < drafts.size(); ++d) {
-        DecodedSet set = decode(drafts[d], timed(), 1, "time " + name(drafts[d]));
-        rates[d].push_back(decode_rate(set.answers));
-        if (side_by_side) sets_[d] = std::move(set);
-      }
-    }
-    for (size_t d = 0; d < drafts.size() && !side_by_side; ++d)
-      rates[d].push_back(decode_rate(std::span(sets_[d].answers).first(timed().size())));
-    for (size_t d = 0; d < drafts.size(); ++d) {
-      evaluation_.results[d].speed = speed_of(sets_[d], std::move(rates[d]));
-    }
+    std::vector<std::function<DecodedSet()>> work;
+    for (const Draft draft : drafts)
+      work.emplace_back([this, draft] { return decode(draft, timed(), 1, "time " + name(draft)); });
+    const std::vector<Speed> speeds = time_in_turns(work);
+    for (size_t d = 0; d < drafts.size(); ++d) evaluation_.results[d].speed = speeds[d];
   }
 
   void measure_batch(int64_t batch, Draft draft) {
-    const auto rate = [&](Draft which, double& step) {
-      const DecodedSet set = decode(which, timed(), batch, "batch " + std::to_string(batch));
-      int64_t tokens = 0;
-      for (const Answer& answer : set.answers) tokens += std::ssize(answer.tokens);
-      step = step_seconds(set.times);
-      return static_cast<double>(tokens) /
-             (step * static_cast<double>(std::max<int64_t>(set.times.steps, 1)));
+    const auto work = [&](Draft which) {
+      return [this, which, batch] { return decode(which, timed(), batch, "batch " + std::to_string(batch)); };
     };
-    double plain_step = 0, draft_step = 0;
+    const std::vector<Speed> speeds = time_in_turns({work(Draft::plain), work(draft)});
     BatchSpeed speed;
     speed.batch = batch;
-    speed.plain_tokens_per_s = rate(Draft::plain, plain_step);
-    speed.tokens_per_s = rate(draft, draft_step);
-    speed.overhead = draft_step / plain_step;
+    speed.plain_tokens_per_s = speeds[0].tokens_per_s;
+    speed.tokens_per_s = speeds[1].tokens_per_s;
+    speed.overhead = speeds[1].step_seconds / speeds[0].step_seconds;
     evaluation_.batches.push_back(speed);
   }
 
@@ -265,20 +214,6 @@ class DecodeEvaluator {
 };
 
 }  // namespace
-
-std::string name(Draft draft) {
-  switch (draft) {
-    case Draft::plain:
-      return "plain";
-    case Draft::heads:
-      return "heads";
-    case Draft::lookup:
-      return "lookup";
-    case Draft::both:
-      return "both";
-  }
-  return "";
-}
 
 const DraftResult* DecodeEvaluation::find(Draft draft) const {
   const auto found =

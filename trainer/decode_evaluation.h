@@ -6,14 +6,11 @@
 #include <vector>
 
 #include "model/decoder.h"
+#include "trainer/decode_speed.h"
 #include "trainer/rank_share.h"
 #include "trainer/traces.h"
 
 namespace gorgon {
-
-// Where drafts come from.
-enum class Draft { plain, heads, lookup, both };
-std::string name(Draft draft);
 
 struct DecodeEvaluationOptions {
   DraftTree tree;             // of the heads
@@ -26,16 +23,6 @@ struct DecodeEvaluationOptions {
   std::vector<int64_t> batches = {1, 4, 16};
 };
 
-// Decoding speed: median, smallest and largest of three runs over the same prompts, without prefill; latency
-// is a whole answer's, prefill included.
-struct Speed {
-  double tokens_per_s = 0, slowest = 0, fastest = 0;
-  double latency_mean_s = 0, latency_p90_s = 0;
-  double step_seconds = 0;                        // of a forward and what belongs to it
-  double head_share = 0;                          // of the time of a step, in the heads
-  double backbone_seconds = 0, head_seconds = 0;  // of a step; the rest is choosing and book-keeping
-};
-
 // A first token that differs from plain decoding. A tie is decided by rounding: its margin is at most twice
 // the largest difference of logits between kernel shapes. Anything else is a failure.
 struct Divergence {
@@ -46,7 +33,7 @@ struct Divergence {
 
 struct DraftResult {
   Draft draft = Draft::plain;
-  Speed speed;
+  Speed speed;               // over the first speed_prompts prompts
   double accept_length = 1;  // tau, measured
   std::pair<double, double> interval{1, 1};
   double simulated = 1;            // the walk over ranks and copies; equal in f32
@@ -64,6 +51,7 @@ struct BatchSpeed {
 
 struct DecodeEvaluation {
   int64_t prompts = 0, tokens = 0;
+  int64_t timed_prompts = 0;      // the first ones, whose speed was measured
   std::vector<HeadSums> heads;    // against the backbone's own answers
   std::vector<double> prefix;     // [K]
   std::vector<double> depth_tau;  // [K + 1] of the chain (or tree) cut at depth k, simulated

@@ -1,6 +1,7 @@
 #include "trainer/eval_report.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
 
@@ -8,6 +9,8 @@ namespace gorgon {
 namespace {
 
 using OrderedJson = nlohmann::ordered_json;
+
+constexpr double kSpeedGap = 0.1;  // between speed-up and tau / step cost, that is not said
 
 double share(int64_t part, int64_t whole) {
   return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole);
@@ -17,17 +20,34 @@ double mean_loss(const HeadSums& sums) {
   return sums.inside == 0 ? 0.0 : sums.cross_entropy / static_cast<double>(sums.inside);
 }
 
-OrderedJson speed_json(const DraftResult& result) {
+double speedup(const DecodeEvaluation& evaluation, const DraftResult& result) {
+  return result.speed.tokens_per_s / evaluation.plain().speed.tokens_per_s;
+}
+
+double overhead(const DecodeEvaluation& evaluation, const DraftResult& result) {
+  return result.speed.step_seconds / evaluation.plain().speed.step_seconds;
+}
+
+// What the speed-up should be.
+double tau_over_overhead(const DecodeEvaluation& evaluation, const DraftResult& result) {
+  return result.accept_length / overhead(evaluation, result);
+}
+
+OrderedJson speed_json(const DecodeEvaluation& evaluation, const DraftResult& result) {
   const Speed& speed = result.speed;
   return {{"tokens_per_s", speed.tokens_per_s},
           {"tokens_per_s_range", {speed.slowest, speed.fastest}},
           {"latency_mean_s", speed.latency_mean_s},
+          {"latency_median_s", speed.latency_median_s},
           {"latency_p90_s", speed.latency_p90_s},
           {"step_s", speed.step_seconds},
           {"step_parts_s",
            {{"backbone", speed.backbone_seconds},
             {"heads", speed.head_seconds},
             {"rest", speed.step_seconds - speed.backbone_seconds - speed.head_seconds}}},
+          {"speedup", speedup(evaluation, result)},
+          {"overhead", overhead(evaluation, result)},
+          {"tau_over_overhead", tau_over_overhead(evaluation, result)},
           {"tau", result.accept_length},
           {"tau_ci95", {result.interval.first, result.interval.second}},
           {"tau_simulated", result.simulated},
@@ -40,14 +60,6 @@ OrderedJson speed_json(const DraftResult& result) {
 const DraftResult& main_result(const DecodeEvaluation& evaluation) {
   const DraftResult* heads = evaluation.find(Draft::heads);
   return heads != nullptr ? *heads : evaluation.results.back();
-}
-
-double speedup(const DecodeEvaluation& evaluation, const DraftResult& result) {
-  return result.speed.tokens_per_s / evaluation.plain().speed.tokens_per_s;
-}
-
-double overhead(const DecodeEvaluation& evaluation, const DraftResult& result) {
-  return result.speed.step_seconds / evaluation.plain().speed.step_seconds;
 }
 
 std::string head_verdict(const DecodeEvaluation& evaluation, size_t k, double cost) {
@@ -123,11 +135,13 @@ OrderedJson decode_json(const DecodeEvaluation& evaluation, const std::vector<do
                       {"measured", main.accept_length},
                       {"ci95", {main.interval.first, main.interval.second}}};
   for (const DraftResult& result : evaluation.results) {
-    json[result.draft == Draft::heads ? "medusa" : name(result.draft)] = speed_json(result);
+    json[result.draft == Draft::heads ? "medusa" : name(result.draft)] = speed_json(evaluation, result);
   }
   json["speedup"] = speedup(evaluation, main);
   json["overhead"] = overhead(evaluation, main);
+  json["tau_over_overhead"] = tau_over_overhead(evaluation, main);
   json["prompts"] = evaluation.prompts;
+  json["timed_prompts"] = evaluation.timed_prompts;
   json["tokens"] = evaluation.tokens;
   json["exact_match"] = share(main.exact, evaluation.prompts);
   json["logit_difference"] = evaluation.logit_difference;
@@ -167,22 +181,46 @@ std::string heads_table(const std::vector<HeadSums>& heads, const std::vector<do
   return out;
 }
 
+namespace {
+
+std::string drafts_table(const DecodeEvaluation& evaluation) {
+  std::string out = fmt::format("{:>7} {:>6} {:>15} {:>9} {:>15} {:>8} {:>8} {:>9} {:>8} {:>8} {:>7}\n",
+                                "draft", "tau", "95 %", "tokens/s", "range", "latency", "p90", "step cost",
+                                "speed-up", "tau/cost", "exact");
+  for (const DraftResult& r : evaluation.results) {
+    out += fmt::format(
+        "{:>7} {:>6.3f} {:>7.3f}-{:<7.3f} {:>9.1f} {:>7.1f}-{:<7.1f} {:>7.3f}s {:>7.3f}s {:>9.2f} {:>8.2f} "
+        "{:>8.2f} {:>6.1f}%\n",
+        name(r.draft), r.accept_length, r.interval.first, r.interval.second, r.speed.tokens_per_s,
+        r.speed.slowest, r.speed.fastest, r.speed.latency_median_s, r.speed.latency_p90_s,
+        overhead(evaluation, r), speedup(evaluation, r), tau_over_overhead(evaluation, r),
+        100 * share(r.exact, evaluation.prompts));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<std::string> speed_warnings(const DecodeEvaluation& evaluation) {
+  std::vector<std::string> lines;
+  for (const DraftResult& r : evaluation.results) {
+    const double faster = speedup(evaluation, r), expected = tau_over_overhead(evaluation, r);
+    if (std::abs(faster - expected) <= kSpeedGap * expected) continue;
+    lines.push_back(fmt::format(
+        "{}: the speed-up {:.2f} is not tau / step cost {:.2f}: the timed prompts (the first {} of {}) are "
+        "not like all, or other programs ran",
+        name(r.draft), faster, expected, evaluation.timed_prompts, evaluation.prompts));
+  }
+  return lines;
+}
+
 std::string decode_table(const DecodeEvaluation& evaluation) {
   std::string out = fmt::format("against {} tokens of the model's own answers to {} prompts\n",
                                 evaluation.tokens, evaluation.prompts);
   out += heads_table(evaluation.heads, evaluation.prefix);
   out += fmt::format("chain tau {:.3f}, tree tau {:.3f} if heads were independent\n", evaluation.chain_tau,
                      evaluation.independent_tau);
-  out += fmt::format("{:>7} {:>6} {:>15} {:>9} {:>15} {:>8} {:>8} {:>9} {:>7}\n", "draft", "tau", "95 %",
-                     "tokens/s", "range", "latency", "p90", "step cost", "exact");
-  for (const DraftResult& r : evaluation.results) {
-    out += fmt::format(
-        "{:>7} {:>6.3f} {:>7.3f}-{:<7.3f} {:>9.1f} {:>7.1f}-{:<7.1f} {:>7.3f}s {:>7.3f}s {:>9.2f} "
-        "{:>6.1f}%\n",
-        name(r.draft), r.accept_length, r.interval.first, r.interval.second, r.speed.tokens_per_s,
-        r.speed.slowest, r.speed.fastest, r.speed.latency_mean_s, r.speed.latency_p90_s,
-        overhead(evaluation, r), 100 * share(r.exact, evaluation.prompts));
-  }
+  out += drafts_table(evaluation);
   for (const BatchSpeed& b : evaluation.batches) {
     out += fmt::format(
         "batch {:>2}: {:.1f} tokens/s plain, {:.1f} with drafts; pays above {:.2f} tokens a step\n", b.batch,

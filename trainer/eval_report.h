@@ -13,8 +13,9 @@ namespace gorgon {
 
 // Keys own_answers {loss, heads} (the labels being what the model itself answers), chain_tau, tree_tau,
 // plain, medusa, lookup, both, speedup, overhead, prompts, tokens, exact_match, divergences, batches,
-// verdict; drafts that were not decoded are left out. loss_weights[k]: the coefficient of head k's
-// cross-entropy in the loss.
+// verdict; drafts that were not decoded are left out. Each draft, and the
+// main one at the top level, also has tau_over_overhead, which its speedup should be near. loss_weights[k]:
+// the coefficient of head k's cross-entropy in the loss.
 nlohmann::ordered_json decode_json(const DecodeEvaluation& evaluation,
                                    const std::vector<double>& loss_weights);
 
@@ -22,6 +23,10 @@ nlohmann::ordered_json decode_json(const DecodeEvaluation& evaluation,
 nlohmann::ordered_json heads_json(const std::vector<HeadSums>& heads, const std::vector<double>& prefix,
                                   const std::vector<double>& loss_weights);
 std::string heads_table(const std::vector<HeadSums>& heads, const std::vector<double>& prefix);
+
+// A line for each draft whose speed-up is more than 10 % off tau / step cost, which it should be: then the
+// timed prompts are not like all of them, or the machine was busy.
+std::vector<std::string> speed_warnings(const DecodeEvaluation& evaluation);
 
 // Tables of heads, drafts and batch sizes for a terminal.
 std::string decode_table(const DecodeEvaluation& evaluation);
