@@ -148,7 +148,8 @@ void place_log(const DecodeInputs& inputs, const EvalArguments& arguments, const
   }
 }
 
-// Tables on stdout; JSON where it is wanted.
+// Tables on stdout; JSON where it is wanted. What a run directory keeps is greedy decoding: sampled answers
+// do not take its place.
 void report(const EvalArguments& arguments, const DecodeInputs& inputs, const std::vector<HeadSums>& labels,
             const PromptSet& set, const DraftTree& tree, const DecodeEvaluation& evaluation,
             Console& console) {
@@ -163,10 +164,13 @@ void report(const EvalArguments& arguments, const DecodeInputs& inputs, const st
   add_origin(json, inputs, arguments, set, tree);
   const std::string text = json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
   if (!arguments.output.empty()) write_atomically(arguments.output, text);
-  if (inputs.found.is_finished_run(arguments.run)) {
-    write_atomically(arguments.run / kEvalFile, text);
-    write_report(arguments.run);
+  if (!inputs.found.is_finished_run(arguments.run)) return;
+  if (arguments.temperature > 0) {
+    console.info(fmt::format("sampled: {} and {} of the run are left as they are", kEvalFile, kReportFile));
+    return;
   }
+  write_atomically(arguments.run / kEvalFile, text);
+  write_report(arguments.run);
 }
 
 }  // namespace

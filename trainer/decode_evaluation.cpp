@@ -120,6 +120,12 @@ class DecodeEvaluator {
       evaluation_.logit_difference = std::max(evaluation_.logit_difference, difference);
       evaluation_.tokens += continuation.length();
     }
+    evaluation_.temperature = options_.temperature;
+    if (!evaluation_.sampled()) simulate_trees();
+  }
+
+  void simulate_trees() {
+    const int heads = heads_.count();
     evaluation_.prefix = prefix_accuracies(traces_, heads);
     evaluation_.chain_tau = simulated_tau(Draft::heads, chain_tree(heads));
     evaluation_.independent_tau = independent_accept_length(
@@ -162,22 +168,27 @@ class DecodeEvaluator {
     const std::vector<WalkCounts> counts = counts_of(set.answers);
     result.accept_length = accept_length(counts);
     result.interval = bootstrap_interval(counts, kBootstrapSeed);
-    result.simulated = simulated_tau(draft, options_.tree);
-    const TreeMatcher matcher(options_.tree);
-    for (size_t p = 0; p < traces_.size(); ++p) {
-      const Answer& answer = set.answers[p];
+    for (const Answer& answer : set.answers) {
       for (const int32_t emitted : answer.emitted) {
         result.histogram.resize(std::max(result.histogram.size(), static_cast<size_t>(emitted)));
         ++result.histogram[static_cast<size_t>(emitted) - 1];
       }
+    }
+    if (!evaluation_.sampled()) compare(draft, set, result);
+    return result;
+  }
+
+  // With the walk over ranks and copies, and with plain decoding.
+  void compare(Draft draft, const DecodedSet& set, DraftResult& result) const {
+    result.simulated = simulated_tau(draft, options_.tree);
+    const TreeMatcher matcher(options_.tree);
+    for (size_t p = 0; p < traces_.size(); ++p) {
+      const Answer& answer = set.answers[p];
       const bool same_tokens = answer.tokens == traces_[p].tokens;
       const bool same_walk = answer.emitted == simulate(traces_[p], draft, matcher, heads_.count());
       result.walk_differences += same_tokens && !same_walk ? 1 : 0;
     }
-    if (options_.temperature <= 0) {
-      compare_with_plain(sets_[0].answers, set.answers, evaluation_.logit_difference, result);
-    }
-    return result;
+    compare_with_plain(sets_[0].answers, set.answers, evaluation_.logit_difference, result);
   }
 
   void measure_speed(const std::vector<Draft>& drafts) {

@@ -56,10 +56,14 @@ struct DecodeEvaluation {
   std::vector<double> prefix;     // [K]
   std::vector<double> depth_tau;  // [K + 1] of the chain (or tree) cut at depth k, simulated
   double chain_tau = 1, independent_tau = 1;
+  double temperature = 0;
   float logit_difference = 0;        // largest between kernel shapes
   std::vector<DraftResult> results;  // plain first
   std::vector<BatchSpeed> batches;   // of the last draft
 
+  // Sampled answers cannot be compared token by token, nor walked along as greedy decoding would: prefix,
+  // depth_tau, chain_tau, independent_tau and every result's simulated, exact and divergences say nothing.
+  bool sampled() const { return temperature > 0; }
   const DraftResult& plain() const { return results.front(); }
   const DraftResult* find(Draft draft) const;
   bool lossless(bool exact_arithmetic) const;  // no failure; in f32 also no difference at all

@@ -33,27 +33,33 @@ double tau_over_overhead(const DecodeEvaluation& evaluation, const DraftResult& 
   return result.accept_length / overhead(evaluation, result);
 }
 
+OrderedJson value_if(bool known, const OrderedJson& value) {
+  return known ? value : OrderedJson();
+}
+
 OrderedJson speed_json(const DecodeEvaluation& evaluation, const DraftResult& result) {
   const Speed& speed = result.speed;
-  return {{"tokens_per_s", speed.tokens_per_s},
-          {"tokens_per_s_range", {speed.slowest, speed.fastest}},
-          {"latency_mean_s", speed.latency_mean_s},
-          {"latency_median_s", speed.latency_median_s},
-          {"latency_p90_s", speed.latency_p90_s},
-          {"step_s", speed.step_seconds},
-          {"step_parts_s",
-           {{"backbone", speed.backbone_seconds},
-            {"heads", speed.head_seconds},
-            {"rest", speed.step_seconds - speed.backbone_seconds - speed.head_seconds}}},
-          {"speedup", speedup(evaluation, result)},
-          {"overhead", overhead(evaluation, result)},
-          {"tau_over_overhead", tau_over_overhead(evaluation, result)},
-          {"tau", result.accept_length},
-          {"tau_ci95", {result.interval.first, result.interval.second}},
-          {"tau_simulated", result.simulated},
-          {"walk_differences", result.walk_differences},
-          {"accepted_histogram", result.histogram},
-          {"exact_match", share(result.exact, std::ssize(result.divergences) + result.exact)}};
+  const bool greedy = !evaluation.sampled();
+  return {
+      {"tokens_per_s", speed.tokens_per_s},
+      {"tokens_per_s_range", {speed.slowest, speed.fastest}},
+      {"latency_mean_s", speed.latency_mean_s},
+      {"latency_median_s", speed.latency_median_s},
+      {"latency_p90_s", speed.latency_p90_s},
+      {"step_s", speed.step_seconds},
+      {"step_parts_s",
+       {{"backbone", speed.backbone_seconds},
+        {"heads", speed.head_seconds},
+        {"rest", speed.step_seconds - speed.backbone_seconds - speed.head_seconds}}},
+      {"speedup", speedup(evaluation, result)},
+      {"overhead", overhead(evaluation, result)},
+      {"tau_over_overhead", tau_over_overhead(evaluation, result)},
+      {"tau", result.accept_length},
+      {"tau_ci95", {result.interval.first, result.interval.second}},
+      {"tau_simulated", value_if(greedy, result.simulated)},
+      {"walk_differences", value_if(greedy, result.walk_differences)},
+      {"accepted_histogram", result.histogram},
+      {"exact_match", value_if(greedy, share(result.exact, std::ssize(result.divergences) + result.exact))}};
 }
 
 // The draft that the verdict is about: the heads alone where they were decoded.
@@ -91,13 +97,27 @@ std::string whole_verdict(const DecodeEvaluation& evaluation) {
                      speedup(evaluation, *best));
 }
 
+OrderedJson divergences_json(const DecodeEvaluation& evaluation) {
+  OrderedJson list = OrderedJson::array();
+  for (const DraftResult& result : evaluation.results) {
+    for (const Divergence& d : result.divergences) {
+      list.push_back({{"prompt", d.prompt},
+                      {"index", d.index},
+                      {"margin", d.margin},
+                      {"kind", d.failure ? "failure" : "tie"},
+                      {"draft", name(result.draft)}});
+    }
+  }
+  return list;
+}
+
 }  // namespace
 
 std::vector<std::string> verdicts(const DecodeEvaluation& evaluation) {
   std::vector<std::string> lines;
   const DraftResult* heads = evaluation.find(Draft::heads);
   if (heads == nullptr) heads = evaluation.find(Draft::both);
-  if (heads != nullptr) {
+  if (heads != nullptr && !evaluation.sampled()) {
     size_t depth = evaluation.depth_tau.size() - 1;  // that the tree reads
     while (depth > 0 && evaluation.depth_tau[depth] == evaluation.depth_tau[depth - 1]) --depth;
     const double cost = heads->speed.head_share / static_cast<double>(std::max<size_t>(depth, 1));
@@ -129,9 +149,11 @@ OrderedJson decode_json(const DecodeEvaluation& evaluation, const std::vector<do
   OrderedJson json;
   json["own_answers"] = heads_json(evaluation.heads, evaluation.prefix, loss_weights);
   const DraftResult& main = main_result(evaluation);
-  json["chain_tau"] = evaluation.chain_tau;
-  json["tree_tau"] = {{"independent", evaluation.independent_tau},
-                      {"simulated", main.simulated},
+  const bool greedy = !evaluation.sampled();
+  json["temperature"] = evaluation.temperature;
+  json["chain_tau"] = value_if(greedy, evaluation.chain_tau);
+  json["tree_tau"] = {{"independent", value_if(greedy, evaluation.independent_tau)},
+                      {"simulated", value_if(greedy, main.simulated)},
                       {"measured", main.accept_length},
                       {"ci95", {main.interval.first, main.interval.second}}};
   for (const DraftResult& result : evaluation.results) {
@@ -143,18 +165,9 @@ OrderedJson decode_json(const DecodeEvaluation& evaluation, const std::vector<do
   json["prompts"] = evaluation.prompts;
   json["timed_prompts"] = evaluation.timed_prompts;
   json["tokens"] = evaluation.tokens;
-  json["exact_match"] = share(main.exact, evaluation.prompts);
+  json["exact_match"] = value_if(greedy, share(main.exact, evaluation.prompts));
   json["logit_difference"] = evaluation.logit_difference;
-  json["divergences"] = OrderedJson::array();
-  for (const DraftResult& result : evaluation.results) {
-    for (const Divergence& d : result.divergences) {
-      json["divergences"].push_back({{"prompt", d.prompt},
-                                     {"index", d.index},
-                                     {"margin", d.margin},
-                                     {"kind", d.failure ? "failure" : "tie"},
-                                     {"draft", name(result.draft)}});
-    }
-  }
+  json["divergences"] = value_if(greedy, divergences_json(evaluation));
   json["batches"] = OrderedJson::array();
   for (const BatchSpeed& batch : evaluation.batches) {
     json["batches"].push_back({{"batch", batch.batch},
@@ -190,11 +203,11 @@ std::string drafts_table(const DecodeEvaluation& evaluation) {
   for (const DraftResult& r : evaluation.results) {
     out += fmt::format(
         "{:>7} {:>6.3f} {:>7.3f}-{:<7.3f} {:>9.1f} {:>7.1f}-{:<7.1f} {:>7.3f}s {:>7.3f}s {:>9.2f} {:>8.2f} "
-        "{:>8.2f} {:>6.1f}%\n",
+        "{:>8.2f} {:>7}\n",
         name(r.draft), r.accept_length, r.interval.first, r.interval.second, r.speed.tokens_per_s,
         r.speed.slowest, r.speed.fastest, r.speed.latency_median_s, r.speed.latency_p90_s,
         overhead(evaluation, r), speedup(evaluation, r), tau_over_overhead(evaluation, r),
-        100 * share(r.exact, evaluation.prompts));
+        evaluation.sampled() ? "-" : fmt::format("{:.1f}%", 100 * share(r.exact, evaluation.prompts)));
   }
   return out;
 }
@@ -218,8 +231,15 @@ std::string decode_table(const DecodeEvaluation& evaluation) {
   std::string out = fmt::format("against {} tokens of the model's own answers to {} prompts\n",
                                 evaluation.tokens, evaluation.prompts);
   out += heads_table(evaluation.heads, evaluation.prefix);
-  out += fmt::format("chain tau {:.3f}, tree tau {:.3f} if heads were independent\n", evaluation.chain_tau,
-                     evaluation.independent_tau);
+  if (evaluation.sampled()) {
+    out += fmt::format(
+        "sampled: not comparable. At temperature {} nothing is said of exact match, simulated tau and single "
+        "heads\n",
+        evaluation.temperature);
+  } else {
+    out += fmt::format("chain tau {:.3f}, tree tau {:.3f} if heads were independent\n", evaluation.chain_tau,
+                       evaluation.independent_tau);
+  }
   out += drafts_table(evaluation);
   for (const BatchSpeed& b : evaluation.batches) {
     out += fmt::format(

@@ -14,8 +14,9 @@ namespace gorgon {
 // Keys own_answers {loss, heads} (the labels being what the model itself answers), chain_tau, tree_tau,
 // plain, medusa, lookup, both, speedup, overhead, prompts, tokens, exact_match, divergences, batches,
 // verdict; drafts that were not decoded are left out. Each draft, and the
-// main one at the top level, also has tau_over_overhead, which its speedup should be near. loss_weights[k]:
-// the coefficient of head k's cross-entropy in the loss.
+// main one at the top level, also has tau_over_overhead, which its speedup should be near. Of sampled answers
+// all that compares with plain or simulated decoding is null. loss_weights[k]: the coefficient of head k's
+// cross-entropy in the loss.
 nlohmann::ordered_json decode_json(const DecodeEvaluation& evaluation,
                                    const std::vector<double>& loss_weights);
 

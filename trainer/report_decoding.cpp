@@ -82,10 +82,12 @@ std::string histogram_figure(const Json& d) {
   const std::string interval = known ? fmt::format(" (95 % interval {:.3f} to {:.3f} over prompts)",
                                                    ci[0].get<double>(), ci[1].get<double>())
                                      : "";
+  const double simulated = number_at(d, {"medusa", "tau_simulated"});
+  const std::string walked =
+      std::isfinite(simulated) ? fmt::format(", {} simulated", shown(simulated, 3)) : "";
   return figure("Accepted tokens", draw_histogram("share of steps by accepted tokens", counts),
-                fmt::format("With the heads' tree: {} tokens per step measured{}, {} simulated.",
-                            shown(number_at(d, {"medusa", "tau"}), 3), interval,
-                            shown(number_at(d, {"medusa", "tau_simulated"}), 3)),
+                fmt::format("With the heads' tree: {} tokens per step measured{}{}.",
+                            shown(number_at(d, {"medusa", "tau"}), 3), interval, walked),
                 html_table({"accepted", "steps"}, rows));
 }
 
@@ -139,6 +141,11 @@ std::string break_even_figure(const Json& d) {
 }
 
 std::string lossless_text(const Json& d) {
+  if (number_at(d, {"temperature"}) > 0) {
+    return fmt::format(
+        "<p class=\"soft\">Sampled at temperature {}: not comparable with plain decoding.</p>\n",
+        shown(number_at(d, {"temperature"}), 2));
+  }
   const auto divergences = d.find("divergences");
   if (divergences == d.end() || !divergences->is_array()) return "";
   size_t failures = 0;

@@ -168,7 +168,8 @@ std::string summary_section(const RunReport& report) {
     out += card("Speed-up", shown(number_at(d, {"speedup"}), 2) + "×", "over plain decoding");
     out += card("Tokens per step", shown(number_at(d, {"medusa", "tau"}), 2),
                 fmt::format("measured, {} prompts", shown(number_at(d, {"prompts"}), 0)));
-    out += card("Same answers", shown_percent(exact), "as plain decoding", exact == 1 ? "good" : "");
+    if (std::isfinite(exact))
+      out += card("Same answers", shown_percent(exact), "as plain decoding", exact == 1 ? "good" : "");
   }
   for (const RunReport::Evaluation* last : last_evaluations(report)) {
     const std::string file = last->data == "eval" ? "" : " (" + last->data + ")";

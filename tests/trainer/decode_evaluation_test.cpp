@@ -190,6 +190,29 @@ TEST(DecodeEvaluation, OnlySmallMarginsAreTies) {
   EXPECT_FALSE(e.lossless(false));
 }
 
+TEST_F(DecodeEvaluationTest, SampledAnswersAreNotCompared) {
+  options_.temperature = 0.8;
+  options_.batches = {};
+  const DecodeEvaluation evaluation = evaluate();
+  EXPECT_TRUE(evaluation.lossless(true));
+  const auto json = decode_json(evaluation, {0.1, 0.1});
+  EXPECT_DOUBLE_EQ(json["temperature"], 0.8);
+  for (const char* key : {"chain_tau", "exact_match", "divergences"})
+    EXPECT_TRUE(json.at(key).is_null()) << key;
+  EXPECT_TRUE(json["tree_tau"]["simulated"].is_null());
+  EXPECT_TRUE(json["tree_tau"]["independent"].is_null());
+  EXPECT_GE(json["tree_tau"]["measured"], 1.0);
+  for (const char* draft : {"plain", "medusa", "lookup", "both"}) {
+    for (const char* key : {"exact_match", "tau_simulated", "walk_differences"})
+      EXPECT_TRUE(json[draft].at(key).is_null()) << draft << " " << key;
+    EXPECT_GT(json[draft]["tokens_per_s"], 0.0);
+  }
+  EXPECT_EQ(json["verdict"].size(), 1u);  // of the whole, none of a head
+  const std::string table = decode_table(evaluation);
+  EXPECT_NE(table.find("sampled: not comparable"), std::string::npos);
+  EXPECT_EQ(table.find("0.0%\n", table.find("draft")), std::string::npos);
+}
+
 TEST_F(DecodeEvaluationTest, StepCostsAreMeasuredForEverySize) {
   const StepCosts costs = measure_step_costs(backbone_, *heads_, 16, 16, stream_);
   ASSERT_EQ(costs.verify.size(), 5u);

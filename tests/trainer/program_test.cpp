@@ -126,6 +126,17 @@ TEST(Program, EvalAgreesWithTheRunsOwnEvaluation) {
       }
     }
   }
+  // Sampled answers do not take the place of the greedy ones that the run keeps.
+  const fs::path run = folder.path() / "run";
+  const std::string kept = file_text(run / "eval.json"), page = file_text(run / "report.html");
+  const ProgramResult sampled =
+      run_program({"eval", run.string(), "--data", (folder.path() / "eval.jsonl").string(), "--output",
+                   output, "--max-new-tokens", "4", "--temperature", "0.8"});
+  ASSERT_EQ(sampled.status, 0) << sampled.err;
+  EXPECT_THAT(sampled.out, HasSubstr("sampled: not comparable"));
+  EXPECT_TRUE(json::parse(file_text(output))["exact_match"].is_null());
+  EXPECT_EQ(file_text(run / "eval.json"), kept);
+  EXPECT_EQ(file_text(run / "report.html"), page);
   EXPECT_EQ(run_program({"eval", (folder.path() / "run/checkpoint-8").string(), "--data",
                          (folder.path() / "eval.jsonl").string(), "--limit", "1", "--output", output})
                 .status,

@@ -109,6 +109,18 @@ TEST(Report, ShowsEveryPart) {
   EXPECT_EQ(titles, drawings);
 }
 
+TEST(Report, SampledAnswersAreNeitherLosslessNorDifferent) {
+  RunReport report = a_report();
+  report.decoding["temperature"] = 0.7;
+  report.decoding["exact_match"] = report.decoding["divergences"] = nullptr;
+  report.decoding["medusa"]["tau_simulated"] = nullptr;
+  const std::string page = report_page(report);
+  EXPECT_THAT(page, HasSubstr("Sampled at temperature 0.70: not comparable"));
+  for (const char* claim : {"Lossless", "Same answers", "differ from plain", "simulated."})
+    EXPECT_THAT(page, Not(HasSubstr(claim)));
+  EXPECT_EQ(markup_problem(page), "");
+}
+
 TEST(Report, ReadsWhatARunDirectoryHoldsAndLeavesGapsForTheRest) {
   const TemporaryDirectory run;
   std::ofstream(run.path() / "metrics.jsonl")
