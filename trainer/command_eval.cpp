@@ -98,9 +98,9 @@ DecodeEvaluationOptions decode_options(const DecodeInputs& inputs, const EvalArg
 DecodeEvaluation decode(const DecodeInputs& inputs, const PromptSet& set,
                         const DecodeEvaluationOptions& options, RankShare& share, Console& console) {
   std::unique_ptr<Progress> progress;
-  const auto stage = [&](const std::string& label) -> CountProgress {
+  const auto stage = [&](const std::string& label, int64_t count) -> CountProgress {
     progress.reset();
-    progress = std::make_unique<Progress>(console, label, std::ssize(set.prompts));
+    progress = std::make_unique<Progress>(console, label, count);
     return [&progress](int64_t done) { progress->update(done, ""); };
   };
   return evaluate_decoding(inputs.backbone, inputs.heads, set.prompts, options, inputs.stream, share, stage);

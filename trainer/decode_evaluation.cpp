@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include <fmt/format.h>
+
 #include "kernels/error.h"
 #include "trainer/rank_message.h"
 
@@ -66,7 +68,7 @@ class DecodeEvaluator {
  public:
   DecodeEvaluator(const Backbone& backbone, const DraftHeads& heads, std::span<const Prompt> prompts,
                   const DecodeEvaluationOptions& options, const Stream& stream, RankShare& share,
-                  const std::function<CountProgress(const std::string&)>& stage)
+                  const StageProgress& stage)
       : backbone_(backbone),
         heads_(heads),
         prompts_(prompts),
@@ -80,12 +82,12 @@ class DecodeEvaluator {
     drafts.insert(drafts.end(), options_.drafts.begin(), options_.drafts.end());
     for (const Draft draft : drafts)
       sets_.push_back(decode_divided(backbone_, heads_, decoder_options(options_, draft), prompts_, stream_,
-                                     share_, stage_("decode " + name(draft))));
+                                     share_, stage_("decode " + name(draft), std::ssize(prompts_))));
     trace();
     for (size_t d = 0; d < drafts.size(); ++d) evaluation_.results.push_back(judge(drafts[d], sets_[d]));
     share_.on_first("the speeds", [&] {
       measure_speed(drafts);
-      for (const int64_t batch : options_.batches) measure_batch(batch, drafts.back());
+      for (const int64_t batch : options_.batches) measure_batch(batch);
     });
     return std::move(evaluation_);
   }
@@ -93,7 +95,7 @@ class DecodeEvaluator {
  private:
   DecodedSet decode(Draft draft, std::span<const Prompt> prompts, int64_t batch, const std::string& label) {
     return decode_prompts(backbone_, &heads_, decoder_options(options_, draft), prompts, batch, stream_,
-                          stage_(label));
+                          stage_(label, std::ssize(prompts)));
   }
   std::span<const Prompt> timed() const {
     return prompts_.first(std::min(prompts_.size(), static_cast<size_t>(options_.speed_prompts)));
@@ -105,8 +107,8 @@ class DecodeEvaluator {
     evaluation_.prompts = std::ssize(prompts_);
     evaluation_.timed_prompts = std::ssize(timed());
     const auto trace_prompt = [&](int64_t p) { return packed_trace(static_cast<size_t>(p)); };
-    for (const std::string& packed :
-         share_.collect_each(std::ssize(prompts_), "traces", trace_prompt, stage_("trace"))) {
+    for (const std::string& packed : share_.collect_each(std::ssize(prompts_), "traces", trace_prompt,
+                                                         stage_("trace", std::ssize(prompts_)))) {
       MessageReader reader(packed);
       std::vector<HeadSums> sums;
       float difference = 0;
@@ -199,17 +201,37 @@ class DecodeEvaluator {
     for (size_t d = 0; d < drafts.size(); ++d) evaluation_.results[d].speed = speeds[d];
   }
 
-  void measure_batch(int64_t batch, Draft draft) {
-    const auto work = [&](Draft which) {
-      return [this, which, batch] { return decode(which, timed(), batch, "batch " + std::to_string(batch)); };
-    };
-    const std::vector<Speed> speeds = time_in_turns({work(Draft::plain), work(draft)});
-    BatchSpeed speed;
-    speed.batch = batch;
-    speed.plain_tokens_per_s = speeds[0].tokens_per_s;
-    speed.tokens_per_s = speeds[1].tokens_per_s;
-    speed.overhead = speeds[1].step_seconds / speeds[0].step_seconds;
-    evaluation_.batches.push_back(speed);
+  // Those that break-even is asked of: heads, alone and with lookup; lookup where nothing else was decoded.
+  std::vector<Draft> batch_drafts() const {
+    std::vector<Draft> drafts;
+    for (const Draft draft : {Draft::heads, Draft::both}) {
+      if (evaluation_.find(draft) != nullptr) drafts.push_back(draft);
+    }
+    if (drafts.empty() && evaluation_.find(Draft::lookup) != nullptr) drafts.push_back(Draft::lookup);
+    return drafts;
+  }
+
+  void measure_batch(int64_t batch) {
+    const std::vector<Draft> drafts = batch_drafts();
+    std::vector<Prompt> requests;
+    for (size_t i = 0; i < std::max(timed().size(), static_cast<size_t>(batch)); ++i)
+      requests.push_back(timed()[i % timed().size()]);
+    std::vector<Speed> speeds;
+    if (batch == 1) {  // timed already
+      speeds.push_back(evaluation_.plain().speed);
+      for (const Draft draft : drafts) speeds.push_back(evaluation_.find(draft)->speed);
+    } else {
+      const auto work = [&](Draft draft) {
+        return [&, draft] {
+          return decode(draft, requests, batch, fmt::format("batch {} {}", batch, name(draft)));
+        };
+      };
+      std::vector<std::function<DecodedSet()>> all = {work(Draft::plain)};
+      for (const Draft draft : drafts) all.emplace_back(work(draft));
+      speeds = time_in_turns(all);
+    }
+    for (size_t d = 0; d < drafts.size(); ++d)
+      evaluation_.batches.push_back({batch, std::ssize(requests), drafts[d], speeds[0], speeds[d + 1]});
   }
 
   const Backbone& backbone_;
@@ -218,7 +240,7 @@ class DecodeEvaluator {
   const DecodeEvaluationOptions& options_;
   const Stream& stream_;
   RankShare& share_;
-  const std::function<CountProgress(const std::string&)>& stage_;
+  const StageProgress& stage_;
   std::vector<DecodedSet> sets_;  // plain, then the drafts
   std::vector<Continuation> traces_;
   DecodeEvaluation evaluation_;
@@ -242,8 +264,7 @@ bool DecodeEvaluation::lossless(bool exact_arithmetic) const {
 
 DecodeEvaluation evaluate_decoding(const Backbone& backbone, const DraftHeads& heads,
                                    std::span<const Prompt> prompts, const DecodeEvaluationOptions& options,
-                                   const Stream& stream, RankShare& share,
-                                   const std::function<CountProgress(const std::string&)>& stage) {
+                                   const Stream& stream, RankShare& share, const StageProgress& stage) {
   require(!prompts.empty(), "evaluate_decoding", "prompts");
   return DecodeEvaluator(backbone, heads, prompts, options, stream, share, stage).run();
 }

@@ -43,10 +43,14 @@ struct DraftResult {
   std::vector<Divergence> divergences;
 };
 
-// Both at one batch size.
+// A draft beside plain decoding at one batch size, in runs by turns.
 struct BatchSpeed {
   int64_t batch = 1;
-  double plain_tokens_per_s = 0, tokens_per_s = 0, overhead = 1;
+  int64_t requests = 0;  // the timed prompts, repeated where they are fewer than the batch
+  Draft draft = Draft::heads;
+  Speed plain, drafted;
+
+  double overhead() const { return drafted.step_seconds / plain.step_seconds; }  // = break-even tau
 };
 
 struct DecodeEvaluation {
@@ -59,7 +63,7 @@ struct DecodeEvaluation {
   double temperature = 0;
   float logit_difference = 0;        // largest between kernel shapes
   std::vector<DraftResult> results;  // plain first
-  std::vector<BatchSpeed> batches;   // of the last draft
+  std::vector<BatchSpeed> batches;   // by batch size: of the heads alone, of both; else of lookup
 
   // Sampled answers cannot be compared token by token, nor walked along as greedy decoding would: prefix,
   // depth_tau, chain_tau, independent_tau and every result's simulated, exact and divergences say nothing.
@@ -69,12 +73,13 @@ struct DecodeEvaluation {
   bool lossless(bool exact_arithmetic) const;  // no failure; in f32 also no difference at all
 };
 
-// Decodes the prompts plainly and with each draft, and compares. `stage(name)` announces what comes. Ranks
-// divide the prompts (all read the same), and all get the same answers; speeds are measured by rank 0 while
-// the others wait, and are its alone.
+using StageProgress = std::function<CountProgress(const std::string& name, int64_t count)>;
+
+// Decodes the prompts plainly and with each draft, and compares. `stage(name, n)` announces what comes, n
+// prompts of it. Ranks divide the prompts (all read the same), and all get the same answers; speeds are
+// measured by rank 0 while the others wait, and are its alone.
 DecodeEvaluation evaluate_decoding(const Backbone& backbone, const DraftHeads& heads,
                                    std::span<const Prompt> prompts, const DecodeEvaluationOptions& options,
-                                   const Stream& stream, RankShare& share,
-                                   const std::function<CountProgress(const std::string&)>& stage);
+                                   const Stream& stream, RankShare& share, const StageProgress& stage);
 
 }  // namespace gorgon

@@ -111,6 +111,24 @@ OrderedJson divergences_json(const DecodeEvaluation& evaluation) {
   return list;
 }
 
+OrderedJson batches_json(const DecodeEvaluation& evaluation) {
+  OrderedJson list = OrderedJson::array();
+  for (const BatchSpeed& b : evaluation.batches) {
+    list.push_back({{"batch", b.batch},
+                    {"draft", name(b.draft)},
+                    {"requests", b.requests},
+                    {"plain_tokens_per_s", b.plain.tokens_per_s},
+                    {"plain_tokens_per_s_range", {b.plain.slowest, b.plain.fastest}},
+                    {"plain_occupancy", b.plain.occupancy},
+                    {"tokens_per_s", b.drafted.tokens_per_s},
+                    {"tokens_per_s_range", {b.drafted.slowest, b.drafted.fastest}},
+                    {"occupancy", b.drafted.occupancy},
+                    {"speedup", b.drafted.tokens_per_s / b.plain.tokens_per_s},
+                    {"break_even_tau", b.overhead()}});
+  }
+  return list;
+}
+
 }  // namespace
 
 std::vector<std::string> verdicts(const DecodeEvaluation& evaluation) {
@@ -168,14 +186,7 @@ OrderedJson decode_json(const DecodeEvaluation& evaluation, const std::vector<do
   json["exact_match"] = value_if(greedy, share(main.exact, evaluation.prompts));
   json["logit_difference"] = evaluation.logit_difference;
   json["divergences"] = value_if(greedy, divergences_json(evaluation));
-  json["batches"] = OrderedJson::array();
-  for (const BatchSpeed& batch : evaluation.batches) {
-    json["batches"].push_back({{"batch", batch.batch},
-                               {"plain_tokens_per_s", batch.plain_tokens_per_s},
-                               {"tokens_per_s", batch.tokens_per_s},
-                               {"speedup", batch.tokens_per_s / batch.plain_tokens_per_s},
-                               {"break_even_tau", batch.overhead}});
-  }
+  json["batches"] = batches_json(evaluation);
   json["verdict"] = verdicts(evaluation);
   return json;
 }
@@ -243,8 +254,11 @@ std::string decode_table(const DecodeEvaluation& evaluation) {
   out += drafts_table(evaluation);
   for (const BatchSpeed& b : evaluation.batches) {
     out += fmt::format(
-        "batch {:>2}: {:.1f} tokens/s plain, {:.1f} with drafts; pays above {:.2f} tokens a step\n", b.batch,
-        b.plain_tokens_per_s, b.tokens_per_s, b.overhead);
+        "batch {:>2}: {:.1f} tokens/s plain, {:.1f} with {}; pays above {:.2f} tokens a step ({} requests, "
+        "{:.1f} at "
+        "a time)\n",
+        b.batch, b.plain.tokens_per_s, b.drafted.tokens_per_s, name(b.draft), b.overhead(), b.requests,
+        b.drafted.occupancy);
   }
   for (const std::string& line : verdicts(evaluation)) out += line + "\n";
   return out;

@@ -17,6 +17,11 @@ struct Decoded {
 constexpr Decoded kDrafts[] = {
     {"plain", "plain"}, {"medusa", "heads"}, {"lookup", "lookup"}, {"both", "both"}};
 
+std::string text_at(const Json& json, const char* key) {
+  const auto found = json.find(key);
+  return found != json.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
 std::string speed_figure(const Json& d) {
   BarChart chart{"tokens per second by draft", {}, {}};
   std::vector<std::vector<std::string>> rows;
@@ -91,26 +96,39 @@ std::string histogram_figure(const Json& d) {
                 html_table({"accepted", "steps"}, rows));
 }
 
+std::string draft_of(const Json& batch) {
+  const std::string draft = text_at(batch, "draft");
+  return draft.empty() ? "drafts" : draft;
+}
+
 std::string batch_figure(const Json& d) {
   const auto batches = d.find("batches");
   if (batches == d.end() || !batches->is_array() || batches->empty()) return "";
   BarChart chart{"tokens per second by batch size, plain and with drafts", {}, {}};
   std::vector<std::vector<std::string>> rows;
+  std::string last_size;
   for (const Json& batch : *batches) {
     const double plain = number_at(batch, {"plain_tokens_per_s"}),
                  drafted = number_at(batch, {"tokens_per_s"});
     if (!std::isfinite(plain) || !std::isfinite(drafted)) continue;
     const std::string size = shown(number_at(batch, {"batch"}), 0);
-    chart.bars.push_back({size + " plain", fmt::format("{:.0f}", plain), {plain}, {}});
-    chart.bars.push_back(
-        {size + " drafts", fmt::format("{:.0f} ({:.2f}×)", drafted, drafted / plain), {0, drafted}, {}});
-    rows.push_back({size, shown(plain, 1), shown(drafted, 1), shown(drafted / plain, 2) + "×"});
+    if (size != last_size) chart.bars.push_back({size + " plain", fmt::format("{:.0f}", plain), {plain}, {}});
+    last_size = size;
+    chart.bars.push_back({size + " " + draft_of(batch),
+                          fmt::format("{:.0f} ({:.2f}×)", drafted, drafted / plain),
+                          {0, drafted},
+                          {}});
+    rows.push_back({size, draft_of(batch), shown(plain, 1), shown(drafted, 1),
+                    shown(drafted / plain, 2) + "×", shown(number_at(batch, {"occupancy"}), 1)});
   }
-  return figure("Batches", draw(chart), "All prompts of a batch together.",
-                html_table({"batch", "plain tokens/s", "with drafts", "speed-up"}, rows));
+  return figure(
+      "Batches", draw(chart),
+      "So many answers at a time, one taking the place of another; median of three runs in turns. Few "
+      "prompts are repeated to fill a batch.",
+      html_table({"batch", "draft", "plain tokens/s", "with drafts", "speed-up", "mean at a time"}, rows));
 }
 
-// Tokens a step above which drafts pay, by batch size.
+// Tokens a step above which drafts pay, by batch size: what each draft needs, and what it gets.
 std::string break_even_figure(const Json& d) {
   const auto batches = d.find("batches");
   if (batches == d.end() || !batches->is_array() || batches->empty()) return "";
@@ -118,26 +136,27 @@ std::string break_even_figure(const Json& d) {
   chart.title = "tokens a step above which drafts pay, by batch size";
   chart.x_label = "batch size";
   chart.from = 1.0;
-  double tau = NAN;  // of the draft that the batches were decoded with: the last there is
-  for (const char* draft : {"medusa", "lookup", "both"}) {
-    const double value = number_at(d, {draft, "tau"});
-    if (std::isfinite(value)) tau = value;
-  }
-  ChartSeries needed{"needs", {}, true, 1};
   std::vector<std::vector<std::string>> rows;
-  for (const Json& batch : *batches) {
-    const double size = number_at(batch, {"batch"}), even = number_at(batch, {"break_even_tau"});
-    if (!std::isfinite(size) || !std::isfinite(even)) continue;
-    needed.points.emplace_back(size, even);
-    rows.push_back({shown(size, 0), shown(even, 2), shown(tau, 2)});
+  for (const Decoded& draft : kDrafts) {
+    const double tau = number_at(d, {draft.key, "tau"});
+    const int colour = static_cast<int>(chart.series.size());
+    ChartSeries needed{fmt::format("{} needs", draft.name), {}, true, colour + 1};
+    for (const Json& batch : *batches) {
+      const double size = number_at(batch, {"batch"}), even = number_at(batch, {"break_even_tau"});
+      if (draft_of(batch) != draft.name || !std::isfinite(size) || !std::isfinite(even)) continue;
+      needed.points.emplace_back(size, even);
+      rows.push_back({shown(size, 0), draft.name, shown(even, 2), shown(tau, 2)});
+    }
+    if (needed.points.empty()) continue;
+    const double first = needed.points.front().first, last = needed.points.back().first;
+    chart.series.push_back(std::move(needed));
+    if (!std::isfinite(tau)) continue;
+    chart.series.push_back({fmt::format("{} gets", draft.name), {{first, tau}, {last, tau}}, false, colour});
   }
-  if (needed.points.empty()) return "";
-  const double first = needed.points.front().first, last = needed.points.back().first;
-  chart.series.push_back(std::move(needed));
-  if (std::isfinite(tau)) chart.series.push_back({"gets", {{first, tau}, {last, tau}}, false, 0});
+  if (chart.series.empty()) return "";
   return figure("Break-even", draw(chart),
                 "Drafts pay where a step yields more tokens than it costs steps of plain decoding.",
-                html_table({"batch", "tokens a step it needs", "gets"}, rows));
+                html_table({"batch", "draft", "tokens a step it needs", "gets"}, rows));
 }
 
 std::string lossless_text(const Json& d) {
@@ -170,11 +189,6 @@ std::string verdict_list(const Json& d) {
     if (line.is_string()) out += "<li>" + escape_markup(line.get<std::string>()) + "</li>\n";
   }
   return out + "</ul>\n";
-}
-
-std::string text_at(const Json& json, const char* key) {
-  const auto found = json.find(key);
-  return found != json.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
 }  // namespace

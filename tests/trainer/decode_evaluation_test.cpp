@@ -29,7 +29,7 @@ class DecodeEvaluationTest : public testing::Test {
   }
   DecodeEvaluation evaluate() {
     return evaluate_decoding(backbone_, *heads_, prompts_, options_, stream_, share_,
-                             [](const std::string&) { return CountProgress{}; });
+                             [](const std::string&, int64_t) { return CountProgress{}; });
   }
 
   TinyModel model_{31};
@@ -86,7 +86,7 @@ TEST_F(DecodeEvaluationTest, ReportHasItsKeys) {
     EXPECT_TRUE(json.contains(key)) << key;
   }
   EXPECT_EQ(json["verdict"].size(), 3u);
-  EXPECT_EQ(json["batches"].size(), 2u);
+  EXPECT_EQ(json["batches"].size(), 4u);
   EXPECT_EQ(json["exact_match"], 1.0);
 }
 
@@ -188,6 +188,28 @@ TEST(DecodeEvaluation, OnlySmallMarginsAreTies) {
   EXPECT_TRUE(e.lossless(false));
   e.results[0].divergences[0].failure = true;
   EXPECT_FALSE(e.lossless(false));
+}
+
+// Two prompts fill a batch of four; what is timed is named, and batch 1 is the timing of the drafts itself.
+TEST_F(DecodeEvaluationTest, BatchesAreFull) {
+  options_.stop_tokens = {};  // answers of equal length: plain decoding fills every forward
+  const DecodeEvaluation evaluation = evaluate();
+  ASSERT_EQ(evaluation.batches.size(), 4u);
+  for (size_t i = 0; i < 4; ++i) {
+    const BatchSpeed& batch = evaluation.batches[i];
+    EXPECT_EQ(batch.batch, i < 2 ? 1 : 4);
+    EXPECT_EQ(batch.requests, i < 2 ? 2 : 4);
+    EXPECT_EQ(batch.draft, i % 2 == 0 ? Draft::heads : Draft::both);
+    EXPECT_DOUBLE_EQ(batch.plain.occupancy, static_cast<double>(batch.batch));
+    EXPECT_GT(batch.drafted.occupancy, i < 2 ? 0.99 : 2);
+    EXPECT_LE(batch.drafted.occupancy, static_cast<double>(batch.batch));
+    EXPECT_LE(batch.plain.slowest, batch.plain.tokens_per_s);
+    EXPECT_GE(batch.plain.fastest, batch.plain.tokens_per_s);
+  }
+  EXPECT_EQ(evaluation.batches[0].drafted.tokens_per_s, evaluation.find(Draft::heads)->speed.tokens_per_s);
+  const auto json = decode_json(evaluation, {0.1, 0.1});
+  EXPECT_EQ(json["batches"][3]["draft"], "both");
+  EXPECT_EQ(json["batches"][3]["plain_occupancy"], 4.0);
 }
 
 TEST_F(DecodeEvaluationTest, SampledAnswersAreNotCompared) {

@@ -99,8 +99,9 @@ TEST(LosslessDecoding, ThirtyPromptsOnTheRealModel) {
 
   RankGroup alone;
   RankShare share(alone, [] { return false; });
-  const DecodeEvaluation evaluation = evaluate_decoding(backbone, heads, prompts, options, stream, share,
-                                                        [](const std::string&) { return CountProgress{}; });
+  const DecodeEvaluation evaluation =
+      evaluate_decoding(backbone, heads, prompts, options, stream, share,
+                        [](const std::string&, int64_t) { return CountProgress{}; });
   EXPECT_TRUE(evaluation.lossless(true));
   EXPECT_EQ(evaluation.logit_difference, 0);
   for (const DraftResult& result : evaluation.results) {

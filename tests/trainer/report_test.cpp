@@ -47,7 +47,8 @@ RunReport a_report() {
       "medusa": {"tokens_per_s": 78.6, "tokens_per_s_range": [70, 80], "tau": 2.5, "tau_simulated": 2.5,
                  "tau_ci95": [2.4, 2.6], "step_s": 0.03, "accepted_histogram": [10, 5, 1],
                  "step_parts_s": {"backbone": 0.02, "heads": 0.009, "rest": 0.001}},
-      "batches": [{"batch": 1, "plain_tokens_per_s": 60, "tokens_per_s": 70, "break_even_tau": 1.9}]})");
+      "batches": [{"batch": 1, "draft": "heads", "plain_tokens_per_s": 60, "tokens_per_s": 70,
+                   "break_even_tau": 1.9, "occupancy": 1}]})");
   report.tree = make_draft_tree({{0}, {1}, {0, 0}, {0, 1}, {1, 0}});
   report.tree_probability = {0.7, 0.1, 0.4, 0.05, 0.02};
   report.has_tree = true;
@@ -93,9 +94,9 @@ TEST(Report, ShowsEveryPart) {
   for (const char* part :
        {"<h3>Loss</h3>", "<h3>Accuracy</h3>", "<h3>Learning rate</h3>", "<h3>Accepted length</h3>",
         "<h3>Accepted tokens</h3>", "<h3>Speed, tokens per second</h3>", "<h3>What a step costs</h3>",
-        "<h3>Batches</h3>", "<h3>Break-even</h3>", "6 nodes, root included",
-        "Lossless: every token of 24 prompts", "1.31", "rank 1, right in 10.0 %", "<h2>Configuration</h2>",
-        "&lt;/script&gt;&lt;img", "keep it"}) {
+        "<h3>Batches</h3>", "<h3>Break-even</h3>", "heads needs", "heads gets", "1 heads",
+        "6 nodes, root included", "Lossless: every token of 24 prompts", "1.31", "rank 1, right in 10.0 %",
+        "<h2>Configuration</h2>", "&lt;/script&gt;&lt;img", "keep it"}) {
     EXPECT_THAT(page, HasSubstr(part));
   }
   // A drawing has a title for those who cannot see it, and the numbers are there as a table.
