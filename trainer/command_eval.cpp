@@ -10,6 +10,7 @@
 #include "trainer/commands.h"
 #include "trainer/decode_inputs.h"
 #include "trainer/eval_report.h"
+#include "trainer/eval_verdict.h"
 #include "trainer/label_evaluation.h"
 #include "trainer/rank_agreement.h"
 #include "trainer/report_page.h"

@@ -1,12 +1,14 @@
 #include "trainer/decode_evaluation.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include <fmt/format.h>
 
 #include "kernels/error.h"
 #include "trainer/rank_message.h"
+#include "trainer/step_costs.h"
 
 namespace gorgon {
 namespace {
@@ -29,6 +31,11 @@ std::vector<WalkCounts> counts_of(const std::vector<Answer>& answers) {
   std::vector<WalkCounts> counts;
   for (const Answer& answer : answers) counts.push_back(count_walk(answer.emitted));
   return counts;
+}
+
+DraftTree cut_tree(DraftTree tree, int depth) {
+  std::erase_if(tree.paths, [&](const RankPath& path) { return std::cmp_greater(path.size(), depth); });
+  return tree;
 }
 
 // What the walk over ranks and copies says a draft emits.
@@ -87,6 +94,7 @@ class DecodeEvaluator {
     for (size_t d = 0; d < drafts.size(); ++d) evaluation_.results.push_back(judge(drafts[d], sets_[d]));
     share_.on_first("the speeds", [&] {
       measure_speed(drafts);
+      measure_depths();
       for (const int64_t batch : options_.batches) measure_batch(batch);
     });
     return std::move(evaluation_);
@@ -105,6 +113,7 @@ class DecodeEvaluator {
     const int heads = heads_.count();
     evaluation_.heads.resize(static_cast<size_t>(heads));
     evaluation_.prompts = std::ssize(prompts_);
+    evaluation_.tree_nodes = options_.tree.nodes();
     evaluation_.timed_prompts = std::ssize(timed());
     const auto trace_prompt = [&](int64_t p) { return packed_trace(static_cast<size_t>(p)); };
     for (const std::string& packed : share_.collect_each(std::ssize(prompts_), "traces", trace_prompt,
@@ -132,11 +141,8 @@ class DecodeEvaluator {
     evaluation_.chain_tau = simulated_tau(Draft::heads, chain_tree(heads));
     evaluation_.independent_tau = independent_accept_length(
         options_.tree, marginal_accuracies(traces_, heads, std::max(1, options_.tree.ranks())));
-    for (int depth = 0; depth <= heads; ++depth) {
-      DraftTree cut = options_.tree;
-      std::erase_if(cut.paths, [&](const RankPath& path) { return std::cmp_greater(path.size(), depth); });
-      evaluation_.depth_tau.push_back(simulated_tau(Draft::heads, cut));
-    }
+    for (int depth = 0; depth <= heads; ++depth)
+      evaluation_.depth_tau.push_back(simulated_tau(Draft::heads, cut_tree(options_.tree, depth)));
   }
 
   // Ranks, copies, sums and the largest difference of logits of one prompt.
@@ -199,6 +205,22 @@ class DecodeEvaluator {
       work.emplace_back([this, draft] { return decode(draft, timed(), 1, "time " + name(draft)); });
     const std::vector<Speed> speeds = time_in_turns(work);
     for (size_t d = 0; d < drafts.size(); ++d) evaluation_.results[d].speed = speeds[d];
+  }
+
+  // Behind as many tokens as answers have before them on average, half of their own length included.
+  void measure_depths() {
+    if (evaluation_.sampled() ||
+        (evaluation_.find(Draft::heads) == nullptr && evaluation_.find(Draft::both) == nullptr))
+      return;
+    int64_t context = evaluation_.tokens / 2;
+    for (const Prompt& prompt : prompts_) context += std::ssize(prompt.tokens);
+    context = std::max<int64_t>(context / std::ssize(prompts_), 1);
+    const auto sizes = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(options_.tree.nodes())));
+    const StepCosts costs = measure_step_costs(backbone_, heads_, context, sizes, stream_);
+    for (int depth = 0; depth <= heads_.count(); ++depth) {
+      const DraftTree tree = cut_tree(options_.tree, depth);
+      evaluation_.depth_seconds.push_back(costs.seconds(tree.nodes(), tree.depth()));
+    }
   }
 
   // Those that break-even is asked of: heads, alone and with lookup; lookup where nothing else was decoded.

@@ -55,10 +55,14 @@ struct BatchSpeed {
 
 struct DecodeEvaluation {
   int64_t prompts = 0, tokens = 0;
-  int64_t timed_prompts = 0;      // the first ones, whose speed was measured
-  std::vector<HeadSums> heads;    // against the backbone's own answers
-  std::vector<double> prefix;     // [K]
-  std::vector<double> depth_tau;  // [K + 1] of the chain (or tree) cut at depth k, simulated
+  int64_t timed_prompts = 0;    // the first ones, whose speed was measured
+  std::vector<HeadSums> heads;  // against the backbone's own answers
+  std::vector<double> prefix;   // [K]
+  // [K + 1] the tree cut at depth k: tau of its walk (simulated), and what a step with it costs here,
+  // measured by measure_step_costs: the nodes to verify and heads 1..k. Seconds only where heads were
+  // decoded.
+  std::vector<double> depth_tau, depth_seconds;
+  int64_t tree_nodes = 1;  // of the heads' tree; with one node it is plain decoding
   double chain_tau = 1, independent_tau = 1;
   double temperature = 0;
   float logit_difference = 0;        // largest between kernel shapes

@@ -1,16 +1,15 @@
 #include "trainer/eval_report.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include <fmt/format.h>
+
+#include "trainer/eval_verdict.h"
 
 namespace gorgon {
 namespace {
 
 using OrderedJson = nlohmann::ordered_json;
-
-constexpr double kSpeedGap = 0.1;  // between speed-up and tau / step cost, that is not said
 
 double share(int64_t part, int64_t whole) {
   return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole);
@@ -18,19 +17,6 @@ double share(int64_t part, int64_t whole) {
 
 double mean_loss(const HeadSums& sums) {
   return sums.inside == 0 ? 0.0 : sums.cross_entropy / static_cast<double>(sums.inside);
-}
-
-double speedup(const DecodeEvaluation& evaluation, const DraftResult& result) {
-  return result.speed.tokens_per_s / evaluation.plain().speed.tokens_per_s;
-}
-
-double overhead(const DecodeEvaluation& evaluation, const DraftResult& result) {
-  return result.speed.step_seconds / evaluation.plain().speed.step_seconds;
-}
-
-// What the speed-up should be.
-double tau_over_overhead(const DecodeEvaluation& evaluation, const DraftResult& result) {
-  return result.accept_length / overhead(evaluation, result);
 }
 
 OrderedJson value_if(bool known, const OrderedJson& value) {
@@ -68,35 +54,6 @@ const DraftResult& main_result(const DecodeEvaluation& evaluation) {
   return heads != nullptr ? *heads : evaluation.results.back();
 }
 
-std::string head_verdict(const DecodeEvaluation& evaluation, size_t k, double cost) {
-  const double gain = evaluation.depth_tau[k] - evaluation.depth_tau[k - 1];
-  // A head pays when tokens per step grow by more than the step does.
-  const bool pays = gain / evaluation.depth_tau[k - 1] > cost;
-  return fmt::format("head {} adds {:.2f} tokens a step at {:.0f} % cost: {}", k, gain, 100 * cost,
-                     pays ? "keep it" : "drop it");
-}
-
-std::string whole_verdict(const DecodeEvaluation& evaluation) {
-  const DraftResult* best = &evaluation.plain();
-  for (const DraftResult& result : evaluation.results) {
-    if (result.speed.tokens_per_s > best->speed.tokens_per_s) best = &result;
-  }
-  switch (best->draft) {
-    case Draft::plain:
-      return "nothing pays here: plain decoding is the fastest";
-    case Draft::lookup:
-      return fmt::format(
-          "do not train: lookup gains more ({:.2f} times plain decoding, without any training)",
-          speedup(evaluation, *best));
-    case Draft::heads:
-    case Draft::both:
-      break;
-  }
-  return fmt::format("serve with {}: {:.2f} times plain decoding",
-                     best->draft == Draft::heads ? "the heads" : "heads and lookup in one tree",
-                     speedup(evaluation, *best));
-}
-
 OrderedJson divergences_json(const DecodeEvaluation& evaluation) {
   OrderedJson list = OrderedJson::array();
   for (const DraftResult& result : evaluation.results) {
@@ -130,21 +87,6 @@ OrderedJson batches_json(const DecodeEvaluation& evaluation) {
 }
 
 }  // namespace
-
-std::vector<std::string> verdicts(const DecodeEvaluation& evaluation) {
-  std::vector<std::string> lines;
-  const DraftResult* heads = evaluation.find(Draft::heads);
-  if (heads == nullptr) heads = evaluation.find(Draft::both);
-  if (heads != nullptr && !evaluation.sampled()) {
-    size_t depth = evaluation.depth_tau.size() - 1;  // that the tree reads
-    while (depth > 0 && evaluation.depth_tau[depth] == evaluation.depth_tau[depth - 1]) --depth;
-    const double cost = heads->speed.head_share / static_cast<double>(std::max<size_t>(depth, 1));
-    for (size_t k = 1; k < evaluation.depth_tau.size(); ++k)
-      lines.push_back(head_verdict(evaluation, k, cost));
-  }
-  lines.push_back(whole_verdict(evaluation));
-  return lines;
-}
 
 OrderedJson heads_json(const std::vector<HeadSums>& heads, const std::vector<double>& prefix,
                        const std::vector<double>& loss_weights) {
@@ -186,6 +128,9 @@ OrderedJson decode_json(const DecodeEvaluation& evaluation, const std::vector<do
   json["exact_match"] = value_if(greedy, share(main.exact, evaluation.prompts));
   json["logit_difference"] = evaluation.logit_difference;
   json["divergences"] = value_if(greedy, divergences_json(evaluation));
+  json["depths"] = OrderedJson::array();
+  for (size_t k = 0; k < evaluation.depth_seconds.size(); ++k)
+    json["depths"].push_back({{"tau", evaluation.depth_tau[k]}, {"step_s", evaluation.depth_seconds[k]}});
   json["batches"] = batches_json(evaluation);
   json["verdict"] = verdicts(evaluation);
   return json;
@@ -224,19 +169,6 @@ std::string drafts_table(const DecodeEvaluation& evaluation) {
 }
 
 }  // namespace
-
-std::vector<std::string> speed_warnings(const DecodeEvaluation& evaluation) {
-  std::vector<std::string> lines;
-  for (const DraftResult& r : evaluation.results) {
-    const double faster = speedup(evaluation, r), expected = tau_over_overhead(evaluation, r);
-    if (std::abs(faster - expected) <= kSpeedGap * expected) continue;
-    lines.push_back(fmt::format(
-        "{}: the speed-up {:.2f} is not tau / step cost {:.2f}: the timed prompts (the first {} of {}) are "
-        "not like all, or other programs ran",
-        name(r.draft), faster, expected, evaluation.timed_prompts, evaluation.prompts));
-  }
-  return lines;
-}
 
 std::string decode_table(const DecodeEvaluation& evaluation) {
   std::string out = fmt::format("against {} tokens of the model's own answers to {} prompts\n",

@@ -12,11 +12,11 @@ namespace gorgon {
 // What `eval` prints and writes of the decoding of a set of prompts.
 
 // Keys own_answers {loss, heads} (the labels being what the model itself answers), chain_tau, tree_tau,
-// plain, medusa, lookup, both, speedup, overhead, prompts, tokens, exact_match, divergences, batches,
-// verdict; drafts that were not decoded are left out. Each draft, and the
-// main one at the top level, also has tau_over_overhead, which its speedup should be near. Of sampled answers
-// all that compares with plain or simulated decoding is null. loss_weights[k]: the coefficient of head k's
-// cross-entropy in the loss.
+// plain, medusa, lookup, both, speedup, overhead, prompts, tokens, exact_match, divergences, depths [{tau,
+// step_s}] (of the tree cut at depth 0..K), batches, verdict; drafts that were not decoded are left out. Each
+// draft, and the main one at the top level, also has tau_over_overhead, which its speedup should be near. Of
+// sampled answers all that compares with plain or simulated decoding is null. loss_weights[k]: the
+// coefficient of head k's cross-entropy in the loss.
 nlohmann::ordered_json decode_json(const DecodeEvaluation& evaluation,
                                    const std::vector<double>& loss_weights);
 
@@ -25,15 +25,7 @@ nlohmann::ordered_json heads_json(const std::vector<HeadSums>& heads, const std:
                                   const std::vector<double>& loss_weights);
 std::string heads_table(const std::vector<HeadSums>& heads, const std::vector<double>& prefix);
 
-// A line for each draft whose speed-up is more than 10 % off tau / step cost, which it should be: then the
-// timed prompts are not like all of them, or the machine was busy.
-std::vector<std::string> speed_warnings(const DecodeEvaluation& evaluation);
-
 // Tables of heads, drafts and batch sizes for a terminal.
 std::string decode_table(const DecodeEvaluation& evaluation);
-
-// One line for each head ("head 3 adds 0.03 tokens a step at 4 % cost: drop it") and one for the whole ("do
-// not train: lookup gains more").
-std::vector<std::string> verdicts(const DecodeEvaluation& evaluation);
 
 }  // namespace gorgon

@@ -72,7 +72,8 @@ class DividedWork : public testing::Test {
   // A report without what a clock measured, and how many threads it measured with.
   json untimed(const std::string& name) const {
     json report = json::parse(text_at(name));
-    for (const char* key : {"speedup", "overhead", "tau_over_overhead", "batches", "verdict", "threads"})
+    for (const char* key :
+         {"speedup", "overhead", "tau_over_overhead", "batches", "depths", "verdict", "threads"})
       report.erase(key);
     for (const char* draft : {"plain", "medusa", "lookup", "both"}) {
       if (!report.contains(draft)) continue;

@@ -5,6 +5,7 @@
 #include "tests/model/temporary_heads.h"
 #include "tests/model/tiny_model.h"
 #include "trainer/eval_report.h"
+#include "trainer/eval_verdict.h"
 #include "trainer/step_costs.h"
 
 namespace gorgon {
@@ -154,9 +155,37 @@ TEST(EvalReport, SaysWhereSpeedUpIsNotTauOverCost) {
   EXPECT_NE(decode_table(e).find("1.80     1.60"), std::string::npos);
 }
 
+// What a head costs are its own product and the nodes that are verified on its account.
+TEST(EvalVerdict, AHeadStaysWhereTokensGrowMoreThanTheStep) {
+  DecodeEvaluation e;
+  e.results.resize(1);
+  e.tree_nodes = 12;
+  e.depth_tau = {1.0, 1.5, 1.9, 1.93};
+  e.depth_seconds = {0.010, 0.012, 0.016, 0.01664};
+  const auto lines = verdicts(e);
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_EQ(lines[0], "head 1 adds 0.50 tokens a step at 20 % cost: keep it");
+  EXPECT_EQ(lines[1], "head 2 adds 0.40 tokens a step at 33 % cost: drop it");  // 0.40 of 1.5 are 27 %
+  EXPECT_EQ(lines[2], "head 3 adds 0.03 tokens a step at 4 % cost: drop it");
+  e.tree_nodes = 1;
+  EXPECT_EQ(verdicts(e).size(), 1u);
+}
+
+TEST_F(DecodeEvaluationTest, StepsOfEveryDepthAreTimed) {
+  options_.batches = {};
+  const DecodeEvaluation evaluation = evaluate();
+  ASSERT_EQ(evaluation.depth_seconds.size(), 3u);
+  for (const double seconds : evaluation.depth_seconds) EXPECT_GT(seconds, 0);
+  EXPECT_EQ(decode_json(evaluation, {0.1, 0.1})["depths"].size(), 3u);
+  options_.drafts = {Draft::lookup};
+  EXPECT_TRUE(evaluate().depth_seconds.empty());
+}
+
 TEST(EvalReport, VerdictsFollowTheNumbers) {
   DecodeEvaluation e;
+  e.tree_nodes = 5;
   e.depth_tau = {1.0, 1.4, 1.41};
+  e.depth_seconds = {1.0, 1.05, 1.1025};
   e.heads.resize(2);
   e.prefix = {0.4, 0.1};
   const auto add = [&](Draft draft, double rate, double head_share) {

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "trainer/decode_evaluation.h"
+
+namespace gorgon {
+
+// What follows from the numbers of an evaluation.
+
+// Against plain decoding: of tokens per second, and of the seconds of a step (overhead c).
+double speedup(const DecodeEvaluation& evaluation, const DraftResult& result);
+double overhead(const DecodeEvaluation& evaluation, const DraftResult& result);
+double tau_over_overhead(const DecodeEvaluation& evaluation,
+                         const DraftResult& result);  // = speedup, ideally
+
+// A line for each draft whose speed-up is more than 10 % off tau / step cost, which it should be: then the
+// timed prompts are not like all of them, or the machine was busy.
+std::vector<std::string> speed_warnings(const DecodeEvaluation& evaluation);
+
+// One line for each head ("head 3 adds 0.03 tokens a step at 4 % cost: drop it") and one for the whole ("do
+// not train: lookup gains more").
+//
+// Head k is worth keeping where tokens per step grow by more than a step's cost does when the tree, cut at
+// depth k - 1, is cut at depth k instead: depth_tau[k] / depth_tau[k - 1] > depth_seconds[k] /
+// depth_seconds[k - 1]. The nodes that are verified on its account are part of its cost.
+std::vector<std::string> verdicts(const DecodeEvaluation& evaluation);
+
+}  // namespace gorgon
