@@ -19,25 +19,77 @@ std::string head_verdict(const DecodeEvaluation& evaluation, size_t k) {
                      tau[k] / tau[k - 1] > cost ? "keep it" : "drop it");
 }
 
-std::string whole_verdict(const DecodeEvaluation& evaluation) {
-  const DraftResult* best = &evaluation.plain();
-  for (const DraftResult& result : evaluation.results) {
-    if (result.speed.tokens_per_s > best->speed.tokens_per_s) best = &result;
-  }
-  switch (best->draft) {
+std::string title(Draft draft) {
+  switch (draft) {
     case Draft::plain:
-      return "nothing pays here: plain decoding is the fastest";
-    case Draft::lookup:
-      return fmt::format(
-          "do not train: lookup gains more ({:.2f} times plain decoding, without any training)",
-          speedup(evaluation, *best));
+      return "plain decoding";
     case Draft::heads:
+      return "the heads";
+    case Draft::lookup:
+      return "lookup";
     case Draft::both:
-      break;
+      return "heads and lookup in one tree";
   }
-  return fmt::format("serve with {}: {:.2f} times plain decoding",
-                     best->draft == Draft::heads ? "the heads" : "heads and lookup in one tree",
-                     speedup(evaluation, *best));
+  return "";
+}
+
+// Faster in its slowest run than the other in its fastest.
+bool is_faster(const DraftResult& result, const DraftResult& other) {
+  return result.speed.slowest > other.speed.fastest;
+}
+
+std::string no_difference(const DraftResult& a, const DraftResult& b) {
+  return fmt::format("no difference measured between {} and {}: {:.1f}-{:.1f} and {:.1f}-{:.1f} tokens/s",
+                     title(a.draft), title(b.draft), a.speed.slowest, a.speed.fastest, b.speed.slowest,
+                     b.speed.fastest);
+}
+
+// Drafts that differ from plain decoding; with a tree of one node nothing is drafted by heads.
+std::vector<const DraftResult*> real_drafts(const DecodeEvaluation& evaluation) {
+  std::vector<const DraftResult*> drafts;
+  for (const DraftResult& result : evaluation.results) {
+    const bool by_heads = result.draft == Draft::heads || result.draft == Draft::both;
+    if (result.draft == Draft::plain || (by_heads && evaluation.tree_nodes <= 1)) continue;
+    drafts.push_back(&result);
+  }
+  return drafts;
+}
+
+// By the median, among those that are faster than plain decoding; among all where none is.
+const DraftResult* fastest(std::vector<const DraftResult*> drafts, const DraftResult& plain) {
+  const auto end = std::partition(drafts.begin(), drafts.end(),
+                                  [&](const DraftResult* draft) { return is_faster(*draft, plain); });
+  return *std::max_element(drafts.begin(), end == drafts.begin() ? drafts.end() : end,
+                           [](const DraftResult* a, const DraftResult* b) {
+                             return a->speed.tokens_per_s < b->speed.tokens_per_s;
+                           });
+}
+
+std::string whole_verdict(const DecodeEvaluation& evaluation) {
+  const std::vector<const DraftResult*> drafts = real_drafts(evaluation);
+  if (drafts.empty()) return "a tree of one node is plain decoding: the heads have nothing to gain";
+  const DraftResult& plain = evaluation.plain();
+  const DraftResult* best = fastest(drafts, plain);
+  if (is_faster(plain, *best)) return "nothing pays here: plain decoding is the fastest";
+  if (!is_faster(*best, plain)) return no_difference(*best, plain);
+
+  const DraftResult* heads = evaluation.find(Draft::heads);
+  const DraftResult* lookup = evaluation.find(Draft::lookup);
+  std::string note;
+  if (best->draft == Draft::both && evaluation.tree_nodes > 1 && heads != nullptr &&
+      !is_faster(*best, *heads)) {
+    note = "; lookup beside them makes no difference that was measured";
+    best = heads;
+  }
+  if (best->draft != Draft::lookup && lookup != nullptr && !is_faster(*best, *lookup)) {
+    return "do not train: " + no_difference(*best, *lookup) + ", and lookup needs no training";
+  }
+  if (best->draft == Draft::lookup) {
+    return fmt::format("do not train: lookup gains more ({:.2f} times plain decoding, without any training)",
+                       speedup(evaluation, *best));
+  }
+  return fmt::format("serve with {}: {:.2f} times plain decoding{}", title(best->draft),
+                     speedup(evaluation, *best), note);
 }
 
 }  // namespace

@@ -181,31 +181,67 @@ TEST_F(DecodeEvaluationTest, StepsOfEveryDepthAreTimed) {
   EXPECT_TRUE(evaluate().depth_seconds.empty());
 }
 
-TEST(EvalReport, VerdictsFollowTheNumbers) {
+// Runs of 1 token/s to either side.
+DecodeEvaluation evaluation_of(const std::vector<std::pair<Draft, double>>& rates) {
   DecodeEvaluation e;
   e.tree_nodes = 5;
-  e.depth_tau = {1.0, 1.4, 1.41};
-  e.depth_seconds = {1.0, 1.05, 1.1025};
-  e.heads.resize(2);
-  e.prefix = {0.4, 0.1};
-  const auto add = [&](Draft draft, double rate, double head_share) {
-    DraftResult result;
+  for (const auto& [draft, rate] : rates) {
+    DraftResult& result = e.results.emplace_back();
     result.draft = draft;
     result.speed.tokens_per_s = rate;
-    result.speed.step_seconds = 1;
-    result.speed.head_share = head_share;
-    e.results.push_back(result);
+    result.speed.slowest = rate - 1;
+    result.speed.fastest = rate + 1;
+  }
+  return e;
+}
+
+TEST(EvalVerdict, OfTheWholeFollowsTheRates) {
+  const auto verdict = [](const std::vector<std::pair<Draft, double>>& rates) {
+    return verdicts(evaluation_of(rates)).back();
   };
-  add(Draft::plain, 10, 0);
-  add(Draft::heads, 12, 0.1);
-  EXPECT_EQ(verdicts(e), (std::vector<std::string>{"head 1 adds 0.40 tokens a step at 5 % cost: keep it",
-                                                   "head 2 adds 0.01 tokens a step at 5 % cost: drop it",
-                                                   "serve with the heads: 1.20 times plain decoding"}));
-  add(Draft::lookup, 15, 0);
+  const std::pair plain{Draft::plain, 10.0};
+  EXPECT_EQ(verdict({plain, {Draft::heads, 15}}), "serve with the heads: 1.50 times plain decoding");
+  EXPECT_EQ(verdict({plain, {Draft::heads, 12}, {Draft::both, 15}}),
+            "serve with heads and lookup in one tree: 1.50 times plain decoding");
+  EXPECT_EQ(
+      verdict({plain, {Draft::heads, 14}, {Draft::both, 15}}),
+      "serve with the heads: 1.40 times plain decoding; lookup beside them makes no difference that was "
+      "measured");
+  EXPECT_EQ(verdict({plain, {Draft::heads, 12.5}, {Draft::lookup, 15}}),
+            "do not train: lookup gains more (1.50 times plain decoding, without any training)");
+  EXPECT_EQ(verdict({plain, {Draft::heads, 7}}), "nothing pays here: plain decoding is the fastest");
+}
+
+TEST(EvalVerdict, AGapWithinTheSpreadOfTheRunsIsNone) {
+  const std::pair plain{Draft::plain, 10.0};
+  const std::string none = "no difference measured between the heads and plain decoding: ";
+  EXPECT_EQ(verdicts(evaluation_of({plain, {Draft::heads, 11.5}})).back(),
+            none + "10.5-12.5 and 9.0-11.0 tokens/s");
+  EXPECT_EQ(verdicts(evaluation_of({plain, {Draft::heads, 9}})).back(),
+            none + "8.0-10.0 and 9.0-11.0 tokens/s");
+  for (const double heads : {14.5, 15.5}) {  // whichever of the two is ahead
+    const std::string verdict =
+        verdicts(evaluation_of({plain, {Draft::heads, heads}, {Draft::lookup, 15}})).back();
+    EXPECT_EQ(verdict.find("do not train: "), 0u) << verdict;
+  }
+}
+
+TEST(EvalVerdict, AnUnsteadyDraftDoesNotHideASteadyOne) {
+  DecodeEvaluation e = evaluation_of({{Draft::plain, 10}, {Draft::heads, 15}, {Draft::both, 16}});
+  e.results[2].speed.slowest = 5;
+  EXPECT_EQ(verdicts(e).back(), "serve with the heads: 1.50 times plain decoding");
+}
+
+TEST(EvalVerdict, ATreeOfOneNodeIsPlainDecoding) {
+  DecodeEvaluation e = evaluation_of({{Draft::plain, 10}, {Draft::heads, 20}, {Draft::both, 20}});
+  e.tree_nodes = 1;
+  EXPECT_EQ(
+      verdicts(e),
+      (std::vector<std::string>{"a tree of one node is plain decoding: the heads have nothing to gain"}));
+  e = evaluation_of({{Draft::plain, 10}, {Draft::heads, 20}, {Draft::lookup, 15}});
+  e.tree_nodes = 1;
   EXPECT_EQ(verdicts(e).back(),
             "do not train: lookup gains more (1.50 times plain decoding, without any training)");
-  e.results[0].speed.tokens_per_s = 20;
-  EXPECT_EQ(verdicts(e).back(), "nothing pays here: plain decoding is the fastest");
 }
 
 TEST(DecodeEvaluation, OnlySmallMarginsAreTies) {
