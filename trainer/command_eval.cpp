@@ -156,7 +156,7 @@ void report(const EvalArguments& arguments, const DecodeInputs& inputs, const st
             Console& console) {
   const std::vector<double> weights = loss_weights(inputs.found.config.loss, inputs.heads.count());
   fmt::print("against the labels of {}\n{}", fmt::join(arguments.data, " "), heads_table(labels, {}));
-  OrderedJson json = heads_json(labels, {}, weights);
+  OrderedJson json = heads_json(labels, evaluation.prefix, weights);
   if (!set.prompts.empty()) {
     fmt::print("{}", decode_table(evaluation));
     for (const std::string& line : speed_warnings(evaluation)) console.warn(line);

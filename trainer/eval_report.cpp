@@ -48,10 +48,27 @@ OrderedJson speed_json(const DecodeEvaluation& evaluation, const DraftResult& re
       {"exact_match", value_if(greedy, share(result.exact, std::ssize(result.divergences) + result.exact))}};
 }
 
-// The draft that the verdict is about: the heads alone where they were decoded.
-const DraftResult& main_result(const DecodeEvaluation& evaluation) {
+// The draft of the keys at the top level: the heads alone where they were decoded, else joined with lookup;
+// null where lookup alone was.
+const DraftResult* main_result(const DecodeEvaluation& evaluation) {
   const DraftResult* heads = evaluation.find(Draft::heads);
-  return heads != nullptr ? *heads : evaluation.results.back();
+  return heads != nullptr ? heads : evaluation.find(Draft::both);
+}
+
+void add_main_result(const DecodeEvaluation& evaluation, OrderedJson& json) {
+  for (const char* key : {"draft", "tree_tau", "speedup", "overhead", "tau_over_overhead"})
+    json[key] = nullptr;
+  const DraftResult* main = main_result(evaluation);
+  if (main == nullptr) return;
+  const bool greedy = !evaluation.sampled();
+  json["draft"] = name(main->draft);
+  json["tree_tau"] = {{"independent", value_if(greedy, evaluation.independent_tau)},
+                      {"simulated", value_if(greedy, main->simulated)},
+                      {"measured", main->accept_length},
+                      {"ci95", {main->interval.first, main->interval.second}}};
+  json["speedup"] = speedup(evaluation, *main);
+  json["overhead"] = overhead(evaluation, *main);
+  json["tau_over_overhead"] = tau_over_overhead(evaluation, *main);
 }
 
 OrderedJson divergences_json(const DecodeEvaluation& evaluation) {
@@ -98,7 +115,7 @@ OrderedJson heads_json(const std::vector<HeadSums>& heads, const std::vector<dou
     head["ce"] = mean_loss(heads[k]);
     for (size_t n = 0; n < 5; ++n)
       head["top" + std::to_string(n + 1)] = share(heads[k].top[n], heads[k].count);
-    if (!prefix.empty()) head["prefix"] = prefix[k];
+    head["prefix"] = prefix.empty() ? OrderedJson() : OrderedJson(prefix[k]);
     head["count"] = heads[k].count;
     list.push_back(head);
   }
@@ -108,24 +125,19 @@ OrderedJson heads_json(const std::vector<HeadSums>& heads, const std::vector<dou
 OrderedJson decode_json(const DecodeEvaluation& evaluation, const std::vector<double>& loss_weights) {
   OrderedJson json;
   json["own_answers"] = heads_json(evaluation.heads, evaluation.prefix, loss_weights);
-  const DraftResult& main = main_result(evaluation);
   const bool greedy = !evaluation.sampled();
   json["temperature"] = evaluation.temperature;
   json["chain_tau"] = value_if(greedy, evaluation.chain_tau);
-  json["tree_tau"] = {{"independent", value_if(greedy, evaluation.independent_tau)},
-                      {"simulated", value_if(greedy, main.simulated)},
-                      {"measured", main.accept_length},
-                      {"ci95", {main.interval.first, main.interval.second}}};
+  add_main_result(evaluation, json);
   for (const DraftResult& result : evaluation.results) {
     json[result.draft == Draft::heads ? "medusa" : name(result.draft)] = speed_json(evaluation, result);
   }
-  json["speedup"] = speedup(evaluation, main);
-  json["overhead"] = overhead(evaluation, main);
-  json["tau_over_overhead"] = tau_over_overhead(evaluation, main);
   json["prompts"] = evaluation.prompts;
   json["timed_prompts"] = evaluation.timed_prompts;
   json["tokens"] = evaluation.tokens;
-  json["exact_match"] = value_if(greedy, share(main.exact, evaluation.prompts));
+  const DraftResult* main = main_result(evaluation);
+  const DraftResult& compared = main != nullptr ? *main : evaluation.results.back();
+  json["exact_match"] = value_if(greedy, share(compared.exact, evaluation.prompts));
   json["logit_difference"] = evaluation.logit_difference;
   json["divergences"] = value_if(greedy, divergences_json(evaluation));
   json["depths"] = OrderedJson::array();

@@ -158,19 +158,33 @@ std::string figure(const std::string& heading, const std::string& drawing, const
                      caption, details);
 }
 
+namespace {
+
+// Of the heads, alone or joined with lookup; of lookup alone there is no more than its answers.
+std::string decoding_cards(const Json& d) {
+  std::string out;
+  const double faster = number_at(d, {"speedup"}), exact = number_at(d, {"exact_match"});
+  const double alone = number_at(d, {"medusa", "tau"});
+  const double tau = std::isfinite(alone) ? alone : number_at(d, {"both", "tau"});
+  if (std::isfinite(faster)) out += card("Speed-up", shown(faster, 2) + "×", "over plain decoding");
+  if (std::isfinite(tau)) {
+    out += card("Tokens per step", shown(tau, 2),
+                fmt::format("measured, {} prompts", shown(number_at(d, {"prompts"}), 0)));
+  }
+  if (std::isfinite(exact)) {
+    out += card("Same answers", shown_percent(exact), "as plain decoding", exact == 1 ? "good" : "");
+  }
+  return out;
+}
+
+}  // namespace
+
 std::string summary_section(const RunReport& report) {
   std::string out =
       fmt::format("<h1>{}</h1>\n<p class=\"soft\">Medusa heads trained by Gorgon</p>\n<dl class=\"cards\">\n",
                   escape_markup(report.name));
   const Json& d = report.decoding;
-  if (d.is_object() && std::isfinite(number_at(d, {"speedup"}))) {
-    const double exact = number_at(d, {"exact_match"});
-    out += card("Speed-up", shown(number_at(d, {"speedup"}), 2) + "×", "over plain decoding");
-    out += card("Tokens per step", shown(number_at(d, {"medusa", "tau"}), 2),
-                fmt::format("measured, {} prompts", shown(number_at(d, {"prompts"}), 0)));
-    if (std::isfinite(exact))
-      out += card("Same answers", shown_percent(exact), "as plain decoding", exact == 1 ? "good" : "");
-  }
+  if (d.is_object()) out += decoding_cards(d);
   for (const RunReport::Evaluation* last : last_evaluations(report)) {
     const std::string file = last->data == "eval" ? "" : " (" + last->data + ")";
     if (std::isfinite(last->accept_length)) {

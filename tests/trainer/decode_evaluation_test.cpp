@@ -255,6 +255,21 @@ TEST(DecodeEvaluation, OnlySmallMarginsAreTies) {
   EXPECT_FALSE(e.lossless(false));
 }
 
+TEST_F(DecodeEvaluationTest, LookupAloneIsNotTakenForHeads) {
+  options_.batches = {4};
+  options_.drafts = {Draft::lookup};
+  const auto lookup = decode_json(evaluate(), {0.1, 0.1});
+  for (const char* key : {"draft", "tree_tau", "speedup", "overhead", "tau_over_overhead"})
+    EXPECT_TRUE(lookup.at(key).is_null()) << key;
+  EXPECT_GT(lookup["lookup"]["speedup"], 0.0);
+  EXPECT_EQ(lookup["exact_match"], 1.0);
+  EXPECT_EQ(lookup["batches"][0]["draft"], "lookup");
+  options_.drafts = {Draft::both};
+  const auto both = decode_json(evaluate(), {0.1, 0.1});
+  EXPECT_EQ(both["draft"], "both");
+  EXPECT_EQ(both["tree_tau"]["measured"], both["both"]["tau"]);
+}
+
 // Two prompts fill a batch of four; what is timed is named, and batch 1 is the timing of the drafts itself.
 TEST_F(DecodeEvaluationTest, BatchesAreFull) {
   options_.stop_tokens = {};  // answers of equal length: plain decoding fills every forward

@@ -121,6 +121,8 @@ TEST(Program, EvalAgreesWithTheRunsOwnEvaluation) {
     EXPECT_EQ(report["loss"], last["eval_loss"]);
     for (size_t k = 0; k < 2; ++k) {
       EXPECT_EQ(report["heads"][k]["ce"], last["eval_heads"][k]);
+      EXPECT_TRUE(report["heads"][k]["prefix"].is_number());
+      EXPECT_EQ(report["heads"][k]["prefix"], report["own_answers"]["heads"][k]["prefix"]);
       for (int n = 1; n <= 5; ++n) {
         EXPECT_EQ(report["heads"][k]["top" + std::to_string(n)], last["eval_top" + std::to_string(n)][k]);
       }

@@ -110,6 +110,18 @@ TEST(Report, ShowsEveryPart) {
   EXPECT_EQ(titles, drawings);
 }
 
+TEST(Report, LookupAloneHasNoCardsOfHeads) {
+  RunReport report = a_report();
+  report.decoding["lookup"] = report.decoding["medusa"];
+  report.decoding.erase("medusa");
+  report.decoding["speedup"] = nullptr;
+  const std::string page = report_page(report);
+  EXPECT_THAT(page, Not(HasSubstr("<dt>Tokens per step</dt>")));
+  EXPECT_THAT(page, Not(HasSubstr("<dt>Speed-up</dt>")));
+  EXPECT_THAT(page, HasSubstr("<dt>Same answers</dt>"));
+  EXPECT_THAT(report_page(a_report()), HasSubstr("<dt>Tokens per step</dt><dd class=\"\">2.50"));
+}
+
 TEST(Report, SampledAnswersAreNeitherLosslessNorDifferent) {
   RunReport report = a_report();
   report.decoding["temperature"] = 0.7;
