@@ -123,11 +123,11 @@ void add_origin(OrderedJson& json, const DecodeInputs& inputs, const EvalArgumen
 }
 
 // What a user must not miss: drafts may make decoding faster, never different.
-void require_lossless(const DecodeEvaluation& evaluation, DType compute, double temperature) {
-  if (temperature > 0 || evaluation.lossless(compute == DType::f32)) return;
+void require_lossless(const DecodeEvaluation& evaluation) {
+  if (evaluation.lossless()) return;
   for (const DraftResult& result : evaluation.results) {
     for (const Divergence& d : result.divergences) {
-      if (!d.failure && compute != DType::f32) continue;
+      if (!d.failure && !evaluation.exact_arithmetic) continue;
       fail(ExitCode::check_failed, {"eval", "exact_match", "the tokens of plain decoding",
                                     fmt::format("another token {} of prompt {} with draft {}, margin {:.4f}",
                                                 d.index, d.prompt, name(result.draft), d.margin),
@@ -193,7 +193,7 @@ int eval_command(const EvalArguments& arguments, Console& console, const StopSig
     evaluation = decode(inputs, set, options, share, console);
   }
   if (ranks.is_first()) report(arguments, inputs, labels, set, options.tree, evaluation, console);
-  require_lossless(evaluation, inputs.compute, arguments.temperature);
+  require_lossless(evaluation);
   return 0;
 }
 

@@ -132,6 +132,7 @@ class DecodeEvaluator {
       evaluation_.tokens += continuation.length();
     }
     evaluation_.temperature = options_.temperature;
+    evaluation_.exact_arithmetic = backbone_.compute() == DType::f32;
     if (!evaluation_.sampled()) simulate_trees();
   }
 
@@ -276,7 +277,7 @@ const DraftResult* DecodeEvaluation::find(Draft draft) const {
   return found == results.end() ? nullptr : &*found;
 }
 
-bool DecodeEvaluation::lossless(bool exact_arithmetic) const {
+bool DecodeEvaluation::lossless() const {
   return std::all_of(results.begin(), results.end(), [&](const DraftResult& result) {
     if (exact_arithmetic && (!result.divergences.empty() || result.walk_differences > 0)) return false;
     return std::none_of(result.divergences.begin(), result.divergences.end(),

@@ -65,6 +65,7 @@ struct DecodeEvaluation {
   int64_t tree_nodes = 1;  // of the heads' tree; with one node it is plain decoding
   double chain_tau = 1, independent_tau = 1;
   double temperature = 0;
+  bool exact_arithmetic = false;     // f32: every token and step has to be the same
   float logit_difference = 0;        // largest between kernel shapes
   std::vector<DraftResult> results;  // plain first
   std::vector<BatchSpeed> batches;   // by batch size: of the heads alone, of both; else of lookup
@@ -74,7 +75,8 @@ struct DecodeEvaluation {
   bool sampled() const { return temperature > 0; }
   const DraftResult& plain() const { return results.front(); }
   const DraftResult* find(Draft draft) const;
-  bool lossless(bool exact_arithmetic) const;  // no failure; in f32 also no difference at all
+  // No failure; with exact arithmetic also no difference at all. Of sampled answers nothing is known: true.
+  bool lossless() const;
 };
 
 using StageProgress = std::function<CountProgress(const std::string& name, int64_t count)>;

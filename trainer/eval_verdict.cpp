@@ -121,6 +121,7 @@ std::vector<std::string> speed_warnings(const DecodeEvaluation& evaluation) {
 }
 
 std::vector<std::string> verdicts(const DecodeEvaluation& evaluation) {
+  if (!evaluation.lossless()) return {"not lossless: the speeds are worth nothing, no verdict"};
   std::vector<std::string> lines;
   for (size_t k = 1; k < evaluation.depth_seconds.size() && evaluation.tree_nodes > 1; ++k)
     lines.push_back(head_verdict(evaluation, k));

@@ -47,7 +47,7 @@ class DecodeEvaluationTest : public testing::Test {
 TEST_F(DecodeEvaluationTest, MeasuredEqualsSimulatedAndNothingIsLost) {
   const DecodeEvaluation evaluation = evaluate();
   ASSERT_EQ(evaluation.results.size(), 4u);
-  EXPECT_TRUE(evaluation.lossless(true));
+  EXPECT_TRUE(evaluation.lossless());
   EXPECT_EQ(evaluation.logit_difference, 0);  // one row alone and among others: the same bits
   for (const DraftResult& result : evaluation.results) {
     EXPECT_EQ(result.exact, 8);
@@ -246,13 +246,32 @@ TEST(EvalVerdict, ATreeOfOneNodeIsPlainDecoding) {
 
 TEST(DecodeEvaluation, OnlySmallMarginsAreTies) {
   DecodeEvaluation e;
+  e.exact_arithmetic = true;
   e.results.resize(1);
-  EXPECT_TRUE(e.lossless(true));
+  EXPECT_TRUE(e.lossless());
   e.results[0].divergences = {{0, 3, 0.1f, false}};
-  EXPECT_FALSE(e.lossless(true));
-  EXPECT_TRUE(e.lossless(false));
+  EXPECT_FALSE(e.lossless());
+  e.exact_arithmetic = false;
+  EXPECT_TRUE(e.lossless());
   e.results[0].divergences[0].failure = true;
-  EXPECT_FALSE(e.lossless(false));
+  EXPECT_FALSE(e.lossless());
+}
+
+TEST(EvalVerdict, ThereIsNoneWhereDecodingIsNotLossless) {
+  DecodeEvaluation e = evaluation_of({{Draft::plain, 10}, {Draft::heads, 20}});
+  e.depth_tau = {1, 2};
+  e.depth_seconds = {1, 1.1};
+  EXPECT_EQ(verdicts(e).size(), 2u);
+  e.results[1].divergences = {{0, 3, 0.1f, false}};  // a tie
+  EXPECT_EQ(verdicts(e).size(), 2u);
+  e.exact_arithmetic = true;
+  const std::vector<std::string> none = {"not lossless: the speeds are worth nothing, no verdict"};
+  EXPECT_EQ(verdicts(e), none);
+  EXPECT_EQ(decode_json(e, {})["verdict"], none);
+  EXPECT_EQ(decode_table(e).find("serve with"), std::string::npos);
+  e.results[1].divergences.clear();
+  e.results[1].walk_differences = 1;
+  EXPECT_EQ(verdicts(e), none);
 }
 
 TEST_F(DecodeEvaluationTest, LookupAloneIsNotTakenForHeads) {
@@ -296,7 +315,7 @@ TEST_F(DecodeEvaluationTest, SampledAnswersAreNotCompared) {
   options_.temperature = 0.8;
   options_.batches = {};
   const DecodeEvaluation evaluation = evaluate();
-  EXPECT_TRUE(evaluation.lossless(true));
+  EXPECT_TRUE(evaluation.lossless());
   const auto json = decode_json(evaluation, {0.1, 0.1});
   EXPECT_DOUBLE_EQ(json["temperature"], 0.8);
   for (const char* key : {"chain_tau", "exact_match", "divergences"})

@@ -102,7 +102,7 @@ TEST(LosslessDecoding, ThirtyPromptsOnTheRealModel) {
   const DecodeEvaluation evaluation =
       evaluate_decoding(backbone, heads, prompts, options, stream, share,
                         [](const std::string&, int64_t) { return CountProgress{}; });
-  EXPECT_TRUE(evaluation.lossless(true));
+  EXPECT_TRUE(evaluation.lossless());
   EXPECT_EQ(evaluation.logit_difference, 0);
   for (const DraftResult& result : evaluation.results) {
     EXPECT_EQ(result.exact, 30) << name(result.draft);
