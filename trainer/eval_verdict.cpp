@@ -13,10 +13,10 @@ constexpr double kSpeedGap = 0.1;  // between speed-up and tau / step cost, that
 std::string head_verdict(const DecodeEvaluation& evaluation, size_t k) {
   const auto& tau = evaluation.depth_tau;
   const auto& seconds = evaluation.depth_seconds;
-  const double cost = seconds[k] / seconds[k - 1];
+  // More work never takes less: what is below 1 is the clock's noise.
+  const double cost = std::max(1.0, seconds[k] / seconds[k - 1]);
   return fmt::format("head {} adds {:.2f} tokens a step at {:.0f} % cost: {}", k, tau[k] - tau[k - 1],
-                     std::round(100 * (cost - 1)) + 0.0 /* never -0 */,
-                     tau[k] / tau[k - 1] > cost ? "keep it" : "drop it");
+                     100 * (cost - 1), tau[k] / tau[k - 1] > cost ? "keep it" : "drop it");
 }
 
 std::string title(Draft draft) {

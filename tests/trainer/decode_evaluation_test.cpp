@@ -167,6 +167,9 @@ TEST(EvalVerdict, AHeadStaysWhereTokensGrowMoreThanTheStep) {
   EXPECT_EQ(lines[0], "head 1 adds 0.50 tokens a step at 20 % cost: keep it");
   EXPECT_EQ(lines[1], "head 2 adds 0.40 tokens a step at 33 % cost: drop it");  // 0.40 of 1.5 are 27 %
   EXPECT_EQ(lines[2], "head 3 adds 0.03 tokens a step at 4 % cost: drop it");
+  e.depth_tau[3] = 1.9;  // a clock that says it took less does not make it worth anything
+  e.depth_seconds[3] = 0.0159;
+  EXPECT_EQ(verdicts(e)[2], "head 3 adds 0.00 tokens a step at 0 % cost: drop it");
   e.tree_nodes = 1;
   EXPECT_EQ(verdicts(e).size(), 1u);
 }
