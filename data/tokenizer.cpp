@@ -194,6 +194,12 @@ std::vector<TokenSpan> Tokenizer::encode_with_spans(std::string_view text) const
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
+  std::string text = decode_continued(ids, skip_special);
+  if (impl_->spec.strip_space && text.starts_with(' ')) text.erase(0, 1);
+  return text;
+}
+
+std::string Tokenizer::decode_continued(std::span<const int32_t> ids, bool skip_special) const {
   std::string text;
   for (const int32_t id : ids) {
     const auto index = static_cast<size_t>(id);
@@ -203,7 +209,6 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
     }
     if (!skip_special || !impl_->special[index]) text += impl_->bytes[index];
   }
-  if (impl_->spec.strip_space && text.starts_with(' ')) text.erase(0, 1);
   return text;
 }
 

@@ -45,6 +45,8 @@ class Tokenizer {
   // Bytes of the tokens joined, without the space that encode puts before a text; special tokens are left out
   // when skip_special. Not always valid UTF-8 in pieces. Throws Error(data) for an id outside the vocabulary.
   std::string decode(std::span<const int32_t> ids, bool skip_special = false) const;
+  // The same of tokens that stand behind others: no space is taken off their front.
+  std::string decode_continued(std::span<const int32_t> ids, bool skip_special = false) const;
 
   int64_t vocab_size() const;  // largest id + 1
   int32_t bos_id() const;      // -1 where there is none

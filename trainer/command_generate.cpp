@@ -5,6 +5,7 @@
 
 #include "kernels/error.h"
 #include "model/decoder.h"
+#include "trainer/answer_stream.h"
 #include "trainer/commands.h"
 #include "trainer/decode_inputs.h"
 
@@ -17,47 +18,29 @@ constexpr const char* kReset = "\033[0m";
 // Writes an answer as it comes. On a terminal what a draft got right is green: the rest was one token a step.
 class AnswerPrinter {
  public:
-  AnswerPrinter(const Tokenizer& tokenizer, bool colour) : tokenizer_(tokenizer), colour_(colour) {}
+  AnswerPrinter(const Tokenizer& tokenizer, bool colour) : stream_(tokenizer), colour_(colour) {}
 
   void operator()(std::span<const int32_t> tokens) {
-    put(tokens.first(1), false);
-    put(tokens.subspan(1), true);
+    write(stream_.put(tokens.first(1)), false);
+    write(stream_.put(tokens.subspan(1)), true);
     std::fflush(stdout);
   }
   void end() {
-    std::fwrite(pending_.data(), 1, pending_.size(), stdout);
-    pending_.clear();
+    write(stream_.end(), false);
     std::fputs("\n", stdout);
     std::fflush(stdout);  // before what goes to stderr
   }
 
  private:
-  void put(std::span<const int32_t> tokens, bool accepted) {
-    if (tokens.empty()) return;
-    pending_ += answer_text(tokenizer_, tokens);
-    const size_t whole = complete_utf8(pending_);
-    if (whole == 0) return;
+  void write(const std::string& text, bool accepted) const {
+    if (text.empty()) return;
     if (colour_ && accepted) std::fputs(kAccepted, stdout);
-    std::fwrite(pending_.data(), 1, whole, stdout);
+    std::fwrite(text.data(), 1, text.size(), stdout);
     if (colour_ && accepted) std::fputs(kReset, stdout);
-    pending_.erase(0, whole);
-  }
-  // Bytes of `text` that are whole characters: a token may end inside one.
-  static size_t complete_utf8(const std::string& text) {
-    size_t start = text.size();
-    for (int back = 0; back < 4 && start > 0; ++back) {
-      const auto byte = static_cast<unsigned char>(text[--start]);
-      if (byte < 0x80) return text.size();
-      if (byte < 0xc0) continue;  // inside a character
-      const size_t length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2;
-      return start + length > text.size() ? start : text.size();
-    }
-    return text.size();
   }
 
-  const Tokenizer& tokenizer_;
+  AnswerStream stream_;
   bool colour_;
-  std::string pending_;
 };
 
 std::string speed_line(const std::string& name, const Answer& answer) {

@@ -55,6 +55,13 @@ Found prompt_of(const Row& row, const TextModel& text) {
   return {std::nullopt, "text without a prompt"};
 }
 
+std::vector<int32_t> known_tokens(const Tokenizer& tokenizer, std::span<const int32_t> tokens) {
+  std::vector<int32_t> known;
+  std::copy_if(tokens.begin(), tokens.end(), std::back_inserter(known),
+               [&](int32_t token) { return token < tokenizer.vocab_size(); });
+  return known;
+}
+
 }  // namespace
 
 Prompt make_prompt(const std::vector<Message>& messages, const TextModel& text) {
@@ -110,10 +117,11 @@ std::string describe_left_out(const PromptSet& set) {
 }
 
 std::string answer_text(const Tokenizer& tokenizer, std::span<const int32_t> tokens) {
-  std::vector<int32_t> known;
-  std::copy_if(tokens.begin(), tokens.end(), std::back_inserter(known),
-               [&](int32_t token) { return token < tokenizer.vocab_size(); });
-  return tokenizer.decode(known, true);
+  return tokenizer.decode(known_tokens(tokenizer, tokens), true);
+}
+
+std::string continued_answer_text(const Tokenizer& tokenizer, std::span<const int32_t> tokens) {
+  return tokenizer.decode_continued(known_tokens(tokenizer, tokens), true);
 }
 
 std::vector<int32_t> stop_tokens(const TextModel& text) {

@@ -42,6 +42,8 @@ std::vector<int32_t> stop_tokens(const TextModel& text);
 // What a person reads of an answer: no special tokens, and none of the ids that a model has rows for but its
 // tokenizer no text (vocabularies are padded).
 std::string answer_text(const Tokenizer& tokenizer, std::span<const int32_t> tokens);
+// The same of tokens in the midst of an answer (Tokenizer::decode_continued).
+std::string continued_answer_text(const Tokenizer& tokenizer, std::span<const int32_t> tokens);
 
 // The prompt of one conversation, the header of the answer included.
 Prompt make_prompt(const std::vector<Message>& messages, const TextModel& text);
