@@ -54,7 +54,7 @@ def gorgon(args):
     for prompt in PROMPTS:
         done = run([args.gorgon, "generate", args.heads, "--model", args.model, "--prompt", prompt, "--compare",
                     "--max-new-tokens", str(args.tokens), "--dtype", args.dtype])
-        found = re.search(r"plain\s*: (\d+) tokens in \d+ steps, [\d.]+ a step, ([\d.]+) tokens/s", done.err)
+        found = re.search(r"plain\s*: (\d+) tokens in \d+ steps, [\d.]+ a step, ([\d.]+) tokens/s", done.out)
         tokens += int(found.group(1))
         seconds += int(found.group(1)) / float(found.group(2))
         texts.append(done.out[:60])

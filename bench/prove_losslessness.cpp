@@ -26,7 +26,7 @@ class Proof {
  public:
   Proof(const std::string& run, const std::vector<std::string>& files)
       : inputs_(run, "", "f32", "", console_, nullptr),
-        tree_(find_tree(inputs_.found, "", inputs_.heads.count())),
+        tree_(find_tree(inputs_.found, "", inputs_.heads.count(), console_)),
         set_(read_prompts(files, inputs_.text, inputs_.weights.config.vocab_size,
                           inputs_.weights.config.max_position_embeddings - 1)) {}
 

@@ -40,6 +40,16 @@ std::optional<size_t> find_invalid_utf8(std::string_view text) {
   return std::nullopt;
 }
 
+std::string replace_invalid_utf8(std::string_view text) {
+  std::string out;
+  while (const auto place = find_invalid_utf8(text)) {
+    out += text.substr(0, *place);
+    out += "\xEF\xBF\xBD";
+    text.remove_prefix(*place + 1);
+  }
+  return out += text;
+}
+
 bool is_white_space(int32_t code) {
   if (code < 0x80) return code == ' ' || (code >= 0x09 && code <= 0x0D);
   return code == 0x85 || code == 0xA0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200A) ||

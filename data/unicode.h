@@ -21,6 +21,9 @@ Character character_before(std::string_view text, size_t at);
 // are not).
 std::optional<size_t> find_invalid_utf8(std::string_view text);
 
+// The text with U+FFFD in place of every byte that is no part of valid UTF-8.
+std::string replace_invalid_utf8(std::string_view text);
+
 // White_Space of the Unicode character database.
 bool is_white_space(int32_t code);
 // Letters, marks, digits and connectors: \w of Unicode TR 18.

@@ -1,9 +1,13 @@
+#include <optional>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.h"
+#include "trainer/answer_origin.h"
 #include "trainer/commands.h"
 #include "trainer/distill.h"
+#include "trainer/output_file.h"
 #include "trainer/rank_agreement.h"
 #include "trainer/run_config.h"
 #include "trainer/run_stream.h"
@@ -11,12 +15,12 @@
 namespace gorgon {
 namespace {
 
-// Everything that decides what is written, as JSON: the model, the prompts, the draws.
+// Everything that decides what is written, as JSON: who answers, the prompts, the draws.
 std::string identity(const DistillArguments& arguments, const RunConfig& config, const ModelWeights& weights,
-                     const PromptSet& set) {
-  nlohmann::ordered_json json;
-  json["model_fingerprint"] = weights.fingerprint;
+                     const TextModel& text, const PromptSet& set) {
+  nlohmann::ordered_json json = answer_origin(weights.fingerprint, config, text);
   json["data_sha256"] = set.sha256;
+  json["columns"] = config.columns;
   json["dtype"] = name(config.compute());
   json["max_new_tokens"] = arguments.max_new_tokens;
   json["temperature"] = arguments.temperature;
@@ -72,6 +76,8 @@ int distill_command(const DistillArguments& arguments, Console& console, const S
   ranks.set_deadline(static_cast<double>(config.ddp_timeout));
   check_same_config(ranks, config);
   check_same_arguments(arguments, ranks);
+  std::optional<FileLock> lock;
+  if (ranks.is_first()) lock = lock_output(arguments.output);
   if (ranks.is_several()) console.place_rank_log(arguments.output.string() + ".logs", ranks.rank());
   const Stream stream = make_stream(config, &stop, ranks);
   const ModelWeights weights = load_model(config.model_path, config.compute(), stream,
@@ -81,7 +87,7 @@ int distill_command(const DistillArguments& arguments, Console& console, const S
   const PromptSet set = read_all_prompts(config, text, weights.config, ranks, console);
   DistillOptions options;
   options.decoder = decoder_options(arguments, text);
-  options.identity = identity(arguments, config, weights, set);
+  options.identity = identity(arguments, config, weights, text, set);
   const Backbone backbone(weights, config.compute());
   RankShare share(ranks, [&stop] { return stop.requested(); });
   DistillOutcome outcome;

@@ -12,6 +12,7 @@
 #include "trainer/eval_report.h"
 #include "trainer/eval_verdict.h"
 #include "trainer/label_evaluation.h"
+#include "trainer/output_file.h"
 #include "trainer/rank_agreement.h"
 #include "trainer/report_page.h"
 #include "trainer/run_directory.h"
@@ -83,9 +84,10 @@ void check_agreement(const DecodeInputs& inputs, const EvalArguments& arguments,
   check_same_model(ranks, inputs.weights.fingerprint);
 }
 
-DecodeEvaluationOptions decode_options(const DecodeInputs& inputs, const EvalArguments& arguments) {
+DecodeEvaluationOptions decode_options(const DecodeInputs& inputs, const EvalArguments& arguments,
+                                       Console& console) {
   DecodeEvaluationOptions options;
-  options.tree = find_tree(inputs.found, arguments.tree, inputs.heads.count());
+  options.tree = find_tree(inputs.found, arguments.tree, inputs.heads.count(), console);
   for (const Draft draft : {Draft::heads, Draft::lookup, Draft::both}) {
     if (arguments.draft.empty() || arguments.draft == name(draft)) options.drafts.push_back(draft);
   }
@@ -177,9 +179,10 @@ void report(const EvalArguments& arguments, const DecodeInputs& inputs, const st
 }  // namespace
 
 int eval_command(const EvalArguments& arguments, Console& console, const StopSignal& stop, RankGroup& ranks) {
+  if (ranks.is_first() && !arguments.output.empty()) require_writable(arguments.output);
   const DecodeInputs inputs(arguments.run, arguments.model, arguments.dtype, arguments.heads_dtype, console,
                             &stop, &ranks);
-  const DecodeEvaluationOptions options = decode_options(inputs, arguments);
+  const DecodeEvaluationOptions options = decode_options(inputs, arguments, console);
   ranks.set_step(-1);
   place_log(inputs, arguments, ranks, console);
   check_agreement(inputs, arguments, options.tree, ranks);

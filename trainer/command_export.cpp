@@ -22,6 +22,16 @@ int export_command(const ExportArguments& arguments, Console& console, const Sto
   const ExportReport report = export_hf(found, weights, arguments.output, stream);
   fmt::print("wrote {} ({} heads, {} layers); reloaded, logits equal the run's to {:.1e}\n",
              arguments.output.string(), report.heads, report.layers, report.largest_difference);
+  if (report.run_accept_length > 0) {
+    fmt::print(
+        "accepted length (greedy, tokens a step, on the model's own continuations of tokens the heads keep): "
+        "{:.3f} with rows of zeros for the tokens they leave out, the run's heads {:.3f}\n",
+        report.accept_length, report.run_accept_length);
+    if (report.accept_length < 0.99 * report.run_accept_length) {
+      console.warn(
+          "the expanded heads are accepted less than the run's: tokens they leave out win with logit 0");
+    }
+  }
   for (const std::string& file : report.files) fmt::print("  {}\n", file);
   return 0;
 }

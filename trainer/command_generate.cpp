@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "data/unicode.h"
 #include "kernels/error.h"
 #include "model/decoder.h"
 #include "trainer/answer_stream.h"
@@ -75,20 +76,37 @@ std::string answer_prompt(const Session& session, const Prompt& prompt) {
     const Answer alone = Decoder(session.backbone, nullptr, plain, session.stream).answer(prompt.tokens);
     const double speedup = alone.decode_seconds / static_cast<double>(alone.tokens.size()) /
                            (answer.decode_seconds / static_cast<double>(answer.tokens.size()));
-    fmt::print(stderr, "{}{}{:.2f} times as fast, {}\n", speed_line("plain ", alone),
-               speed_line("medusa", answer), speedup,
-               alone.tokens == answer.tokens ? "the same tokens" : "other tokens");
+    fmt::print("{}{}{:.2f} times as fast, {}\n", speed_line("plain ", alone), speed_line("medusa", answer),
+               speedup, alone.tokens == answer.tokens ? "the same tokens" : "other tokens");
   }
   return answer_text(session.text.tokenizer, answer.tokens);
 }
 
-void chat(const Session& session) {
+void require_typed_text(const std::string& line) {
+  const auto place = find_invalid_utf8(line);
+  if (!place) return;
+  fail(ExitCode::data, {at_byte("the line", *place), "", "valid UTF-8", quote_value(line.substr(*place, 1)),
+                        "type it again"});
+}
+
+// A line that cannot be asked is said to be so, and forgotten.
+void chat(const Session& session, Console& console) {
   std::vector<Message> messages;
   std::string line;
   while (fmt::print(stderr, "> "), std::getline(std::cin, line)) {
     if (line.empty()) continue;
-    messages.push_back({"user", line});
-    messages.push_back({"assistant", answer_prompt(session, make_prompt(messages, session.text))});
+    const size_t before = messages.size();
+    try {
+      require_typed_text(line);
+      messages.push_back({"user", line});
+      const std::string answer = answer_prompt(session, make_prompt(messages, session.text));
+      // A cap may have cut it inside a character.
+      messages.push_back({"assistant", replace_invalid_utf8(answer)});
+    } catch (const Error& error) {
+      if (error.code() != ExitCode::data) throw;
+      messages.resize(before);
+      console.warn(error.what());
+    }
   }
   fmt::print(stderr, "\n");
 }
@@ -99,16 +117,17 @@ int generate_command(const GenerateArguments& arguments, Console& console) {
   const DecodeInputs inputs(arguments.heads, arguments.model, arguments.dtype, arguments.heads_dtype, console,
                             nullptr);
   DecoderOptions options;
-  options.tree = find_tree(inputs.found, arguments.tree, inputs.heads.count());
+  options.tree = find_tree(inputs.found, arguments.tree, inputs.heads.count(), console);
   options.lookup = arguments.lookup;
   options.max_new_tokens = arguments.max_new_tokens;
   options.stop_tokens = stop_tokens(inputs.text);
   options.temperature = arguments.temperature;
+  options.top_p = arguments.top_p;
   options.seed = arguments.seed;
   const Session session{inputs.backbone, inputs.heads, inputs.text,
                         inputs.stream,   options,      arguments.compare};
   if (arguments.chat) {
-    chat(session);
+    chat(session, console);
   } else {
     answer_prompt(session, make_prompt({{"user", arguments.prompt}}, inputs.text));
   }

@@ -177,6 +177,11 @@ void add_data(CLI::App* command, Arguments& a) {
   command->add_option("--limit", a.limit, "prompts to take")->check(from_one());
 }
 
+void add_top_p(CLI::App* command, double& top_p) {
+  command->add_option("--top-p", top_p, "draw from the most probable tokens up to this much probability")
+      ->check(CLI::Range(0.01, 1.0));
+}
+
 template <typename Arguments>
 void add_drafting(CLI::App* command, Arguments& a) {
   command->add_option("--tree", a.tree,
@@ -228,8 +233,7 @@ void add_distill(CLI::App& app, Arguments& arguments) {
       ->check(from_one())
       ->capture_default_str();
   command->add_option("--temperature", a.temperature, "0 = greedy")->check(CLI::Range(0.0, 100.0));
-  command->add_option("--top-p", a.top_p, "draw from the most probable tokens up to this much probability")
-      ->check(CLI::Range(0.01, 1.0));
+  add_top_p(command, a.top_p);
   command->add_option("--seed", a.seed, "of the draws at a temperature");
   add_ranks(command, arguments);
   command->callback([&arguments] { arguments.run = stoppable(distill_command, arguments.distill, kGoesOn); });
@@ -258,8 +262,9 @@ void add_generate(CLI::App& app, Arguments& arguments) {
   CLI::Option* prompt = command->add_option("--prompt", a.prompt, "what the user says");
   CLI::Option* chat = command->add_flag("--chat", a.chat, "one line of stdin after the other");
   prompt->excludes(chat);
-  command->callback([&arguments] {
+  command->callback([&arguments, prompt] {
     if (arguments.generate.prompt.empty() && !arguments.generate.chat) {
+      if (prompt->count() > 0) throw CLI::ValidationError("--prompt", "the prompt is empty");
       throw CLI::RequiredError("--prompt or --chat");
     }
     arguments.run = [&arguments](Console& console, RankGroup&) {
@@ -270,6 +275,7 @@ void add_generate(CLI::App& app, Arguments& arguments) {
   command->add_flag("--lookup", a.lookup, "draft from the prompt as well");
   add_decoding(command, a);
   add_drafting(command, a);
+  add_top_p(command, a.top_p);
 }
 
 void add_keys(CLI::App& app, Arguments& arguments) {

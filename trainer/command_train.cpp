@@ -7,6 +7,7 @@
 #include "data/file.h"
 #include "kernels/error.h"
 #include "kernels/profile.h"
+#include "trainer/answer_origin.h"
 #include "trainer/checkpoint.h"
 #include "trainer/commands.h"
 #include "trainer/data_sets.h"
@@ -140,7 +141,7 @@ void load_answers(const RunConfig& config, const RunDirectory* directory, const 
     request.columns = config.columns;
     request.files = {config.eval_dataset_path[i].path};
     if (directory != nullptr) request.kept = own_answers_file(directory->prepared(), evals[i].name);
-    request.model_fingerprint = weights.fingerprint;
+    request.origin = answer_origin(weights.fingerprint, config, text);
     evals[i].answers = load_own_answers(backbone, text, request, stream, share, console);
   }
 }

@@ -7,6 +7,7 @@
 #include "model/tree_file.h"
 #include "trainer/commands.h"
 #include "trainer/decode_inputs.h"
+#include "trainer/output_file.h"
 #include "trainer/report_page.h"
 #include "trainer/step_costs.h"
 #include "trainer/traces.h"
@@ -23,15 +24,21 @@ std::vector<Continuation> calibrate(const DecodeInputs& inputs, const PromptSet&
   DecoderOptions options;
   options.max_new_tokens = max_new_tokens;
   options.stop_tokens = stop_tokens(inputs.text);
-  Progress progress(console, "answers", std::ssize(set.prompts));
-  const DecodedSet decoded = decode_prompts(inputs.backbone, nullptr, options, set.prompts, kDecodeBatch,
-                                            inputs.stream, [&](int64_t done) { progress.update(done, ""); });
+  const int64_t prompts = std::ssize(set.prompts);
+  DecodedSet decoded;
+  {
+    Progress progress(console, "answers", prompts);
+    decoded = decode_prompts(inputs.backbone, nullptr, options, set.prompts, kDecodeBatch, inputs.stream,
+                             [&](int64_t done) { progress.update(done, ""); });
+  }
+  Progress progress(console, "traces", prompts);
   std::vector<Continuation> continuations;
   std::vector<HeadSums> sums(static_cast<size_t>(inputs.heads.count()));
   for (size_t p = 0; p < set.prompts.size(); ++p) {
     continuations.push_back(trace_answer(inputs.backbone, inputs.heads, set.prompts[p].tokens,
                                          decoded.answers[p].tokens, LookupOptions{}, sums, inputs.stream)
                                 .continuation);
+    progress.update(static_cast<int64_t>(p) + 1, "");
   }
   return continuations;
 }
@@ -74,6 +81,7 @@ std::string comparison(const std::string& what, const DraftTree& tree, const std
 }  // namespace
 
 int tree_command(const TreeArguments& arguments, Console& console, const StopSignal& stop) {
+  require_writable(arguments.output);
   const DecodeInputs inputs(arguments.heads, arguments.model, arguments.dtype, arguments.heads_dtype, console,
                             &stop);
   const int heads = inputs.heads.count();

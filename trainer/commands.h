@@ -106,7 +106,7 @@ struct GenerateArguments {
   bool compare = false;  // plain decoding beside it
   bool lookup = false;   // join the heads with prompt lookup
   std::string dtype;     // bf16, f32; empty = the run's
-  double temperature = 0;
+  double temperature = 0, top_p = 1;
   uint64_t seed = 0;
   int64_t max_new_tokens = 256;
   std::string heads_dtype;  // q8_0 or full; empty = q8_0 beside bf16

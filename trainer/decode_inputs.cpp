@@ -31,7 +31,17 @@ DecodeInputs::DecodeInputs(const std::filesystem::path& path, const std::filesys
       weights(load_same_model(found, compute, WeightStorage::as_stored, stream)),
       text(found.config.model_path),
       backbone(weights, compute),
-      heads(DraftHeads::load(found.file, weights.lm_head, compute, stream, head_storage)) {}
+      heads(DraftHeads::load(found.file, weights.lm_head, compute, stream, head_storage)) {
+  if (!found.is_export) return;
+  const auto check = [&](const char* key, int says, int has) {
+    if (says == has) return;
+    console.warn(fmt::format("{}: {} is {}, but {} has {}: takes what the file has, an engine may not",
+                             (found.directory / "config.json").string(), key, says,
+                             found.file.filename().string(), has));
+  };
+  check("medusa_num_heads", found.config.heads.num_heads, heads.count());
+  check("medusa_num_layers", found.config.heads.num_layers, heads.layers());
+}
 
 std::optional<Split> split_of_data(const RunConfig& config, const std::vector<std::string>& data,
                                    Split split) {

@@ -22,10 +22,35 @@ fs::path beside(const fs::path& output, const char* suffix) {
   return output.string() + suffix;
 }
 
-// Whether `output` belongs to this identity; false when nothing is known about it.
-bool same_identity(const fs::path& output, const std::string& identity) {
+constexpr size_t kLongestIdentity = 1 << 20;  // bytes
+
+// What OUTPUT.distill.json says; null where there is none, or none that can be read.
+Json saved_identity(const fs::path& output) {
   const fs::path path = beside(output, ".distill.json");
-  return fs::exists(path) && read_text(path, ExitCode::config) == identity;
+  if (!fs::exists(path)) return nullptr;
+  JsonOptions options;
+  options.file = path.string();
+  try {
+    return parse_json(read_text(path, ExitCode::data, kLongestIdentity), options);
+  } catch (const Error&) {
+    return nullptr;
+  }
+}
+
+// "seed: 9 -> 4; dtype: ..." in the order of the names; empty where the two are the same.
+std::string difference(const Json& saved, const Json& now) {
+  if (!saved.is_object()) return "one of unknown origin (no readable .distill.json beside it)";
+  Json all = now;
+  all.update(saved);
+  std::string out;
+  for (const auto& [key, ignored] : all.items()) {
+    const auto text = [&key = key](const Json& of) {
+      return of.contains(key) ? quote_value(of[key].dump()) : std::string("none");
+    };
+    if (saved.contains(key) && now.contains(key) && saved[key] == now[key]) continue;
+    out += (out.empty() ? "" : "; ") + key + ": " + text(saved) + " -> " + text(now);
+  }
+  return out;
 }
 
 // The whole rows at the start of a partial file: those that end in a newline and carry their own number.
@@ -94,17 +119,21 @@ std::string distilled_row(int64_t id, const Prompt& prompt, const Answer& answer
 
 namespace {
 
+[[noreturn]] void refuse_other(const fs::path& file, const std::string& what, const std::string& differs) {
+  fail(ExitCode::config, {file.string(), "--output", "a new file or a " + what + " of the same settings",
+                          differs, "remove it or give another name"});
+}
+
 // Rank 0's look at the files: the rows that are there already, or none where all are.
 std::optional<Kept> find_kept(const fs::path& output, const std::string& identity) {
   const fs::path partial = beside(output, ".partial");
-  const bool same = same_identity(output, identity);
+  const std::string differs = difference(saved_identity(output), Json::parse(identity));
   if (fs::exists(output)) {
-    if (same) return std::nullopt;
-    fail(ExitCode::config, {output.string(), "--output", "a new file", "a file made from something else",
-                            "remove it or give another name"});
+    if (differs.empty()) return std::nullopt;
+    refuse_other(output, "file", differs);
   }
-  if (!same) {
-    fs::remove(partial);
+  if (!differs.empty()) {
+    if (fs::exists(partial) && fs::file_size(partial) > 0) refuse_other(partial, "unfinished file", differs);
     write_atomically(beside(output, ".distill.json"), identity);
   }
   return whole_rows(partial);

@@ -27,8 +27,9 @@ enum class DistillOutcome { complete, was_complete };
 // Lets the backbone answer all prompts and writes one row for each, in their order, to OUTPUT.partial, which
 // becomes OUTPUT when all are there. A killed run goes on behind the last whole row; OUTPUT.distill.json says
 // what the rows are made from. Greedy in f32 the file's bytes depend neither on kills nor on the batch.
-// Throws Error(config) when OUTPUT is there and was made from something else; at a stop point Stopped, like a
-// kill that loses no row written.
+// Throws Error(config), naming what differs, when OUTPUT or rows of OUTPUT.partial were made from something
+// else; at a stop point Stopped, like a kill that loses no row written. One process at a time may call it for
+// an output.
 //
 // progress: counts prompts; may be null.
 //

@@ -3,20 +3,26 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <utility>
 
 #include "data/file.h"
 #include "data/json.h"
 #include "data/safetensors.h"
 #include "kernels/error.h"
 #include "kernels/philox.h"
+#include "model/accepted_length.h"
+#include "model/decoder.h"
 #include "trainer/heads_file.h"
+#include "trainer/traces.h"
 
 namespace gorgon {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kProbes = 16;  // random states whose logits are compared
+constexpr int64_t kProbes = 16;       // random states whose logits are compared
+constexpr size_t kProbePrompts = 8;   // answers over which accepted lengths are compared
+constexpr int64_t kProbeTokens = 48;  // of each
 
 // The tensors of an export by name.
 std::vector<SafetensorsOutput> exported_tensors(const DraftHeads& heads, int64_t vocabulary) {
@@ -70,6 +76,39 @@ double compare(const DraftHeads& run, const DraftHeads& exported, const Tensor& 
     }
   }
   return largest / scale;
+}
+
+// Answers of the backbone to single tokens spread over a pruned vocabulary: states of the real kind, which
+// need no data.
+std::vector<std::vector<int32_t>> probe_prompts(const DraftHeads& run) {
+  const std::vector<int32_t>& ids = run.vocab_ids();
+  const size_t count = std::min(kProbePrompts, ids.size());
+  std::vector<std::vector<int32_t>> prompts;
+  for (size_t i = 0; i < count; ++i) prompts.push_back({ids[i * ids.size() / count]});
+  return prompts;
+}
+
+void measure_acceptance(const FoundHeads& found, const ModelWeights& weights, const DraftHeads& run,
+                        const DraftHeads& exported, const Stream& stream, ExportReport& report) {
+  const Backbone backbone(weights, run.compute());
+  const fs::path tree_file = found.directory / kTreeFile;
+  const TreeMatcher matcher(fs::exists(tree_file) ? read_tree(tree_file, run.count()).tree
+                                                  : chain_tree(run.count()));
+  DecoderOptions options;
+  options.max_new_tokens = std::min(kProbeTokens, weights.config.max_position_embeddings - 2);
+  std::vector<WalkCounts> expected, reached;
+  std::vector<HeadSums> ignored(static_cast<size_t>(run.count()));
+  for (const std::vector<int32_t>& prompt : probe_prompts(run)) {
+    Continuation answer;
+    answer.tokens = Decoder(backbone, nullptr, options, stream).answer(prompt).tokens;
+    const Tensor states = answer_states(backbone, prompt, answer.tokens, stream);
+    for (const auto& [heads, counts] : {std::pair(&run, &expected), std::pair(&exported, &reached)}) {
+      answer.ranks = head_ranks(*heads, states.view(), answer.tokens, ignored, stream);
+      counts->push_back(count_walk(simulate_walk(answer, matcher, run.count())));
+    }
+  }
+  report.run_accept_length = accept_length(expected);
+  report.accept_length = accept_length(reached);
 }
 
 [[noreturn]] void refuse(const fs::path& file, const std::string& key, const std::string& expected,
@@ -128,6 +167,19 @@ std::vector<std::string> copy_tokenizer(const fs::path& model, const fs::path& t
   return copied;
 }
 
+// The run's tree; one made for the run's heads is for the exported ones, which draft the same.
+void copy_tree(const FoundHeads& found, const fs::path& heads_file, const fs::path& to, int num_heads) {
+  const fs::path from = found.directory / kTreeFile;
+  TreeFile tree = read_tree(from, num_heads);
+  const bool is_named = tree.made_from.is_object() && tree.made_from.contains("heads_sha256");
+  if (!is_named || names_other_heads(tree, found.file)) {
+    write_atomically(to, read_text(from, ExitCode::config));
+    return;
+  }
+  tree.made_from["heads_sha256"] = sha256_of_file(heads_file, ExitCode::checkpoint);
+  write_atomically(to, to_json(tree));
+}
+
 // A directory that becomes `final` when all went well and goes away otherwise.
 class StagedDirectory {
  public:
@@ -173,12 +225,15 @@ ExportReport export_hf(const FoundHeads& found, const ModelWeights& weights, con
   sizes.num_layers = run.layers();
   write_atomically(config_file, heads_config_json(sizes, weights.config, found.config.model_path, type));
 
-  ExportReport report{run.count(), run.layers(), 0, {kExportedHeadsFile, "config.json"}};
+  ExportReport report;
+  report.heads = run.count();
+  report.layers = run.layers();
+  report.files = {kExportedHeadsFile, "config.json"};
   for (std::string& name : copy_tokenizer(found.config.model_path, staged.path())) {
     report.files.push_back(std::move(name));
   }
   if (fs::exists(found.directory / kTreeFile)) {
-    write_atomically(staged.path() / kTreeFile, read_text(found.directory / kTreeFile, ExitCode::config));
+    copy_tree(found, heads_file, staged.path() / kTreeFile, run.count());
     report.files.emplace_back(kTreeFile);
   }
   check_keys(heads_file, run);
@@ -192,6 +247,7 @@ ExportReport export_hf(const FoundHeads& found, const ModelWeights& weights, con
     refuse(heads_file, "logits", "the run's to " + std::to_string(allowed),
            std::to_string(report.largest_difference));
   }
+  if (!run.vocab_ids().empty()) measure_acceptance(found, weights, run, exported, stream, report);
   staged.publish();
   return report;
 }

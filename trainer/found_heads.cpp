@@ -72,10 +72,20 @@ ModelWeights load_same_model(const FoundHeads& found, DType compute, WeightStora
   return weights;
 }
 
-DraftTree find_tree(const FoundHeads& found, const fs::path& given, int num_heads) {
-  if (!given.empty()) return read_tree(given, num_heads).tree;
-  const fs::path beside = found.directory / kTreeFile;
-  return fs::exists(beside) ? read_tree(beside, num_heads).tree : chain_tree(num_heads);
+bool names_other_heads(const TreeFile& file, const fs::path& heads) {
+  if (!file.made_from.is_object() || !file.made_from.contains("heads_sha256")) return false;
+  return file.made_from["heads_sha256"] != sha256_of_file(heads, ExitCode::checkpoint);
+}
+
+DraftTree find_tree(const FoundHeads& found, const fs::path& given, int num_heads, Console& console) {
+  const fs::path path = given.empty() ? found.directory / kTreeFile : given;
+  if (given.empty() && !fs::exists(path)) return chain_tree(num_heads);
+  const TreeFile file = read_tree(path, num_heads);
+  if (names_other_heads(file, found.file)) {
+    console.warn(path.string() + " was made for other heads than " + found.file.string() +
+                 ": decoding may be slower than it could be; make it again with `gorgon tree`");
+  }
+  return file.tree;
 }
 
 DType decode_type(const std::string& name, const RunConfig& config) {

@@ -6,6 +6,7 @@
 #include "model/draft_heads.h"
 #include "model/draft_tree.h"
 #include "model/model_weights.h"
+#include "model/tree_file.h"
 #include "trainer/console.h"
 #include "trainer/run_config.h"
 
@@ -37,7 +38,14 @@ FoundHeads find_heads(const std::filesystem::path& path, Console& console);
 ModelWeights load_same_model(const FoundHeads& found, DType compute, WeightStorage storage,
                              const Stream& stream);
 
-// The tree to decode with: `given`, else tree.json beside the heads, else the chain of all heads.
-DraftTree find_tree(const FoundHeads& found, const std::filesystem::path& given, int num_heads);
+// Whether a tree says that it was made for other heads than those in the file `heads`; a plain list of paths
+// says nothing.
+bool names_other_heads(const TreeFile& file, const std::filesystem::path& heads);
+
+// The tree to decode with: `given`, else tree.json beside the heads, else the chain of all heads. Warns of a
+// tree that says it was made for other heads: it is right for these too, but not chosen by what they get
+// right.
+DraftTree find_tree(const FoundHeads& found, const std::filesystem::path& given, int num_heads,
+                    Console& console);
 
 }  // namespace gorgon

@@ -23,12 +23,16 @@ Json distilled_with(const fs::path& file) {
   return Json::parse(read_text(path, ExitCode::data), nullptr, false);
 }
 
-bool is_own(const std::vector<std::string>& files, const std::string& model_fingerprint) {
+// By whom and how they were answered counts, not how the prompts were read (columns, the data's hash): they
+// stand in the file as tokens.
+bool is_own(const std::vector<std::string>& files, const nlohmann::ordered_json& origin) {
   const std::vector<fs::path> paths = expand_data_files(files);
   return std::all_of(paths.begin(), paths.end(), [&](const fs::path& path) {
     const Json with = distilled_with(path);
-    return with.is_object() && with.value("model_fingerprint", Json()) == model_fingerprint &&
-           with.value("temperature", Json()) == 0;
+    if (!with.is_object() || with.value("temperature", Json()) != 0) return false;
+    return std::all_of(origin.items().begin(), origin.items().end(), [&](const auto& item) {
+      return with.value(item.key(), Json()) == Json(item.value());
+    });
   });
 }
 
@@ -53,14 +57,14 @@ std::vector<OwnAnswer> answers_of(PromptSet set, int64_t max_new_tokens) {
 }
 
 std::string identity(const OwnAnswersRequest& request, const PromptSet& set, DType compute) {
-  const nlohmann::ordered_json json = {{"model_fingerprint", request.model_fingerprint},
-                                       {"data_sha256", set.sha256},
-                                       {"columns", request.columns},
-                                       {"prompts", set.prompts.size()},
-                                       {"dtype", name(compute)},
-                                       {"max_new_tokens", request.max_new_tokens},
-                                       {"temperature", 0},
-                                       {"version", GORGON_VERSION}};
+  nlohmann::ordered_json json = request.origin;
+  json["data_sha256"] = set.sha256;
+  json["columns"] = request.columns;
+  json["prompts"] = set.prompts.size();
+  json["dtype"] = name(compute);
+  json["max_new_tokens"] = request.max_new_tokens;
+  json["temperature"] = 0;
+  json["version"] = GORGON_VERSION;
   return json.dump(2) + "\n";
 }
 
@@ -116,7 +120,7 @@ std::vector<OwnAnswer> load_own_answers(const Backbone& backbone, const TextMode
   bool has_own = false;
   if (ranks.is_first()) {
     set = prompts_of(backbone, text, request.files, request);
-    has_own = is_own(request.files, request.model_fingerprint);
+    has_own = is_own(request.files, request.origin);
   }
   std::vector<int64_t> to_make{has_own ? 0 : std::ssize(set.prompts)};
   all_reduce(ranks.host(), to_make, ReduceOp::max, "the prompts");

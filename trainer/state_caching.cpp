@@ -20,12 +20,6 @@ namespace fs = std::filesystem;
 constexpr const char* kHeadsKey = "heads";  // a cache for more heads has the rows of fewer
 constexpr double kMegabyte = 1e6;
 
-std::string quantisation_name(const RunConfig& config) {
-  if (config.load_in_8bit) return "int8";
-  if (!config.load_in_4bit) return "none";
-  return config.bnb_4bit_use_double_quant ? "nf4-double" : "nf4";
-}
-
 int64_t free_bytes(const fs::path& path) {
   std::error_code error;
   const fs::path folder = path.parent_path().empty() ? "." : path.parent_path();
@@ -138,6 +132,12 @@ std::unique_ptr<CacheReader> open_if_right(const CachePlan& plan, Console& conso
 }
 
 }  // namespace
+
+std::string quantisation_name(const RunConfig& config) {
+  if (config.load_in_8bit) return "int8";
+  if (!config.load_in_4bit) return "none";
+  return config.bnb_4bit_use_double_quant ? "nf4-double" : "nf4";
+}
 
 CachePlan plan_cache(const RunConfig& config, const ModelWeights& weights, const Dataset& train, DType type,
                      int64_t shard_bytes) {

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
 
 #include "data/dataset_file.h"
 #include "data/state_cache.h"
@@ -23,6 +24,10 @@ struct CachePlan {
 constexpr int64_t kShardBytes = 16 << 20;
 CachePlan plan_cache(const RunConfig& config, const ModelWeights& weights, const Dataset& train, DType type,
                      int64_t shard_bytes = kShardBytes);
+
+// How the backbone's weights are kept ("none", "nf4", "nf4-double", "int8"), in what tells derived files
+// apart.
+std::string quantisation_name(const RunConfig& config);
 
 // Where a run's cache lies by default.
 std::filesystem::path cache_file(const std::filesystem::path& prepared);

@@ -60,5 +60,15 @@ TEST(AnswerStream, GivesTheBytesOfAnUnfinishedCharacterAtTheEnd) {
   EXPECT_EQ(stream.end(), tokenizer.decode(std::span(ids).first(1)));
 }
 
+TEST(AnswerStream, BadBytesAreReplacedInWhatIsKept) {
+  EXPECT_EQ(replace_invalid_utf8(""), "");
+  EXPECT_EQ(replace_invalid_utf8("na\xc3\xafve \xf0\x9f\xa6\x80"), "na\xc3\xafve \xf0\x9f\xa6\x80");
+  const std::string bad = "\xef\xbf\xbd";
+  EXPECT_EQ(replace_invalid_utf8("a\xff"
+                                 "b\xc3"),
+            "a" + bad + "b" + bad);
+  EXPECT_EQ(replace_invalid_utf8("end \xf0\x9f\xa6"), "end " + bad + bad + bad);
+}
+
 }  // namespace
 }  // namespace gorgon

@@ -2,6 +2,7 @@
 
 #include <fstream>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "data/file.h"
@@ -84,13 +85,41 @@ TEST_F(DistillTest, ResumesWithoutRepeatingOrLosingARow) {
   }
 }
 
-TEST_F(DistillTest, ForgetsRowsOfAnotherRun) {
-  const auto whole = folder_.path() / "whole.jsonl", other = folder_.path() / "other.jsonl";
-  run(whole);
-  write_atomically(other.string() + ".partial", "{\"id\": 0, \"of\": \"another seed\"}\n");
-  write_atomically(other.string() + ".distill.json", "{\"seed\": 9}\n");
-  EXPECT_EQ(run(other), DistillOutcome::complete);
-  EXPECT_EQ(read_text(other, ExitCode::data), read_text(whole, ExitCode::data));
+TEST_F(DistillTest, RefusesRowsOfOtherSettingsAndNamesThem) {
+  const auto output = folder_.path() / "a.jsonl";
+  const std::filesystem::path partial = output.string() + ".partial",
+                              says = output.string() + ".distill.json";
+  const std::string rows = "{\"id\": 0}\n";
+  const auto expect_refused = [&](const std::filesystem::path& file, const std::string& what) {
+    try {
+      run(output);
+      FAIL() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::config);
+      EXPECT_THAT(error.what(), testing::HasSubstr(what));
+      EXPECT_THAT(error.what(), testing::HasSubstr("remove it or give another name"));
+    }
+    EXPECT_EQ(read_text(file, ExitCode::data), rows) << "rows were lost";
+  };
+  options_.identity = R"({"dtype": "f32", "columns": {}, "seed": 4, "quantisation": "nf4"})";
+  write_atomically(partial, rows);
+  expect_refused(partial, "found one of unknown origin");
+  write_atomically(says, R"({"dtype": "f32", "columns": {}, "seed": 9})");
+  expect_refused(partial, R"(found quantisation: none -> '"nf4"'; seed: '9' -> '4';)");
+  write_atomically(says, "{\"dtype\": ");
+  expect_refused(partial, "found one of unknown origin");
+  write_atomically(says,
+                   R"({"dtype": "f32", "columns": {"role": "from"}, "seed": 4, "quantisation": "nf4"})");
+  std::filesystem::rename(partial, output);
+  expect_refused(output, "found columns:");
+}
+
+TEST_F(DistillTest, NothingIsLostWhereNoRowIsThere) {
+  const auto output = folder_.path() / "a.jsonl";
+  write_atomically(output.string() + ".partial", "");
+  write_atomically(output.string() + ".distill.json", "{\"seed\": 9}\n");
+  EXPECT_EQ(run(output), DistillOutcome::complete);
+  EXPECT_EQ(read_text(output.string() + ".distill.json", ExitCode::data), options_.identity);
 }
 
 TEST_F(DistillTest, DrawsDependOnTheSeedAlone) {

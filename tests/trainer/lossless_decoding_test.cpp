@@ -1,5 +1,5 @@
 // The real model in f32: whatever the drafts, every token is that of plain greedy decoding, and every step
-// accepts what the simulated walk says. bench/prove_losslessness.py does the same over a thousand prompts.
+// accepts what the simulated walk says. bench/prove_losslessness.cpp does the same over a thousand prompts.
 #include <algorithm>
 #include <cmath>
 #include <filesystem>

@@ -1,0 +1,227 @@
+// What the commands that decode say and refuse, on one trained run.
+#include <fstream>
+#include <set>
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "data/file_lock.h"
+#include "data/unicode.h"
+#include "tests/data/temporary_directory.h"
+#include "tests/trainer/program.h"
+#include "tests/trainer/tiny_run.h"
+
+namespace gorgon {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+// The programs started in its life read their input from a file.
+class StandardInput {
+ public:
+  explicit StandardInput(const fs::path& path) : kept_(::dup(STDIN_FILENO)) {
+    const int file = ::open(path.c_str(), O_RDONLY);
+    ::dup2(file, STDIN_FILENO);
+    ::close(file);
+  }
+  ~StandardInput() {
+    ::dup2(kept_, STDIN_FILENO);
+    ::close(kept_);
+  }
+  StandardInput(const StandardInput&) = delete;
+  StandardInput& operator=(const StandardInput&) = delete;
+
+ private:
+  int kept_;
+};
+
+void replace_in(const fs::path& file, const std::string& from, const std::string& to) {
+  std::string text = file_text(file);
+  const size_t at = text.find(from);
+  ASSERT_NE(at, std::string::npos) << from << " is not in " << file;
+  std::ofstream(file, std::ios::binary) << text.replace(at, from.size(), to);
+}
+
+class DecodingCommands : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new TemporaryDirectory;
+    write_tiny_run(folder_->path());
+    const ProgramResult trained = run_program({"train", at("run.yaml"), "--set", "max_steps=1"});
+    ASSERT_EQ(trained.status, 0) << trained.err;
+  }
+  static void TearDownTestSuite() {
+    delete folder_;
+    folder_ = nullptr;
+  }
+  static std::string at(const std::string& name) { return (folder_->path() / name).string(); }
+  static ProgramResult generate(const std::string& heads, std::vector<std::string> more = {}) {
+    std::vector<std::string> arguments{"generate", at(heads), "--prompt", "one", "--max-new-tokens", "4"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    ProgramResult result = run_program(arguments);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return result;
+  }
+  static ProgramResult distill(std::vector<std::string> more = {}) {
+    std::vector<std::string> arguments{"distill",       at("run.yaml"),     "--output",
+                                       at("own.jsonl"), "--max-new-tokens", "4"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_program(arguments);
+  }
+
+  static inline TemporaryDirectory* folder_ = nullptr;
+};
+
+TEST_F(DecodingCommands, ChatOutlivesBadBytesOfBothSides) {
+  std::ofstream(at("lines"), std::ios::binary) << "one\nb\xff"
+                                               << "d\ntwo\n\nthree\n";
+  const StandardInput input(at("lines"));
+  const ProgramResult result = run_program({"generate", at("run"), "--chat", "--max-new-tokens", "9"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("the line@1: expected valid UTF-8, found '\\xff'; type it again"));
+  EXPECT_EQ(result.err.find("valid UTF-8"), result.err.rfind("valid UTF-8")) << "more than the typed line";
+  EXPECT_TRUE(find_invalid_utf8(result.out)) << "no answer was cut in a character: choose another cap";
+}
+
+TEST_F(DecodingCommands, EmptyPromptIsSaidToBeEmpty) {
+  const ProgramResult result = run_program({"generate", at("run"), "--prompt", ""});
+  EXPECT_EQ(result.status, 2);
+  EXPECT_THAT(result.err, HasSubstr("--prompt: the prompt is empty"));
+}
+
+TEST_F(DecodingCommands, SpeedsAreResults) {
+  const ProgramResult result = generate("run", {"--compare", "--temperature", "1.5", "--top-p", "0.01"});
+  EXPECT_THAT(result.out, HasSubstr("times as fast"));
+  EXPECT_THAT(result.err, Not(HasSubstr("tokens/s")));
+}
+
+// So little probability that only the first token is left to draw: no seed makes a difference to the root of
+// the first step. (Whether drafts are accepted does not depend on it.)
+TEST_F(DecodingCommands, TopPReachesTheDraws) {
+  const auto drawn = [](const std::string& top_p) {
+    std::set<std::string> answers;
+    for (int seed = 1; seed <= 6; ++seed) {
+      const ProgramResult result =
+          run_program({"generate", at("run"), "--prompt", "one", "--max-new-tokens", "1", "--temperature",
+                       "0.5", "--top-p", top_p, "--seed", std::to_string(seed)});
+      EXPECT_EQ(result.status, 0) << result.err;
+      answers.insert(result.out);
+    }
+    return answers.size();
+  };
+  EXPECT_EQ(drawn("0.01"), 1u);
+  EXPECT_GT(drawn("1"), 1u);
+}
+
+TEST_F(DecodingCommands, TreeOfOtherHeadsIsWarnedOf) {
+  const std::string warning = "was made for other heads than";
+  const ProgramResult made =
+      run_program({"tree", at("run"), "--data", at("eval.jsonl"), "--output", at("tree.json")});
+  ASSERT_EQ(made.status, 0) << made.err;
+  EXPECT_THAT(generate("run", {"--tree", at("tree.json")}).err, Not(HasSubstr(warning)));
+  std::ofstream(at("list.json")) << "[[0], [1]]";
+  EXPECT_THAT(generate("run", {"--tree", at("list.json")}).err, Not(HasSubstr(warning)));
+
+  fs::copy_file(at("tree.json"), at("run/tree.json"));
+  ASSERT_EQ(run_program({"export", at("run"), "--to", "hf", "--output", at("with-tree")}).status, 0);
+  fs::remove(at("run/tree.json"));
+  EXPECT_THAT(generate("with-tree").err, Not(HasSubstr(warning)));
+
+  std::ofstream(at("other.json"))
+      << R"({"version": 1, "made_from": {"heads_sha256": "00"}, "paths": [[0], [1]]})";
+  EXPECT_THAT(generate("run", {"--tree", at("other.json")}).err, HasSubstr(warning));
+  const ProgramResult evaluated = run_program({"eval", at("run"), "--data", at("eval.jsonl"), "--tree",
+                                               at("other.json"), "--limit", "1", "--max-new-tokens", "2"});
+  EXPECT_EQ(evaluated.status, 0) << evaluated.err;
+  EXPECT_THAT(evaluated.err, HasSubstr("make it again with `gorgon tree`"));
+}
+
+TEST_F(DecodingCommands, ExportWithAnotherNumberOfHeadsIsWarnedOf) {
+  ASSERT_EQ(run_program({"export", at("run"), "--to", "hf", "--output", at("export")}).status, 0);
+  EXPECT_THAT(generate("export").err, Not(HasSubstr("medusa_num_heads")));
+  replace_in(at("export/config.json"), "\"medusa_num_heads\": 2", "\"medusa_num_heads\": 3");
+  EXPECT_THAT(generate("export").err,
+              HasSubstr("medusa_num_heads is 3, but medusa_lm_head.safetensors has 2"));
+}
+
+TEST_F(DecodingCommands, OutputsAreCheckedBeforeAnythingElse) {
+  for (const std::string& output : {at("missing/out.json"), at("run")}) {
+    for (const std::vector<std::string>& command :
+         {std::vector<std::string>{"tree", at("run"), "--data", at("eval.jsonl")},
+          {"eval", at("run"), "--data", at("eval.jsonl")},
+          {"distill", at("run.yaml")}}) {
+      std::vector<std::string> arguments = command;
+      arguments.insert(arguments.end(), {"--output", output});
+      const ProgramResult result = run_program(arguments);
+      EXPECT_EQ(result.status, 6) << result.err;
+      EXPECT_TRUE(result.err.starts_with("error: " + output + ": --output: expected a file that can be"))
+          << result.err;
+    }
+  }
+  EXPECT_FALSE(fs::exists(at("missing")));
+}
+
+TEST_F(DecodingCommands, OneDistillAtATimeWritesAFile) {
+  {
+    const auto held = FileLock::try_take(at("own.jsonl.lock"));
+    ASSERT_TRUE(held);
+    const ProgramResult result = distill();
+    EXPECT_EQ(result.status, 6);
+    EXPECT_THAT(result.err, HasSubstr("expected a file that is free, found one in use by process " +
+                                      std::to_string(::getpid())));
+  }
+  EXPECT_FALSE(fs::exists(at("own.jsonl.distill.json")));
+  const ProgramResult result = distill();
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_FALSE(fs::exists(at("own.jsonl.lock")));
+}
+
+// Each thing that the rows depend on, one after the other.
+TEST_F(DecodingCommands, DistillKnowsWhatItsRowsAreMadeFrom) {
+  ASSERT_EQ(distill().status, 0);
+  EXPECT_THAT(distill().out, HasSubstr("already complete"));
+  const auto expect_refused = [](const ProgramResult& result, const std::string& key) {
+    EXPECT_EQ(result.status, 2) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("found " + key + ": "));
+  };
+  expect_refused(distill({"--set", "columns={role: author}"}), "columns");
+  expect_refused(distill({"--set", "bf16=false"}), "dtype");
+  replace_in(at("own.jsonl.distill.json"), R"("quantisation": "none")", R"("quantisation": "nf4")");
+  expect_refused(distill(), "quantisation");
+  replace_in(at("own.jsonl.distill.json"), R"("quantisation": "nf4")", R"("quantisation": "none")");
+  replace_in(at("model/tokenizer_config.json"), "<|im_end|>' + '\\n'", "<|im_end|>' + ''");
+  expect_refused(distill(), "chat_template_sha256");
+  replace_in(at("model/tokenizer_config.json"), "<|im_end|>' + ''", "<|im_end|>' + '\\n'");
+  const std::string tokenizer = file_text(at("model/tokenizer.json"));
+  replace_in(at("model/tokenizer.json"), "\"special\":true", "\"special\":false");
+  expect_refused(distill(), "tokenizer_sha256");
+  std::ofstream(at("model/tokenizer.json")) << tokenizer;
+  EXPECT_THAT(distill().out, HasSubstr("already complete"));
+  for (const char* name : {"own.jsonl", "own.jsonl.distill.json"}) fs::remove(at(name));
+}
+
+// Rows that another quantisation or tokenizer answered are no measure for this model's accepted length.
+TEST_F(DecodingCommands, AnswersOfOthersAreNotTakenForOwn) {
+  ASSERT_EQ(distill({"--set", "train_dataset_path=" + at("eval.jsonl")}).status, 0);
+  const auto makes_answers = [](const std::string& directory) {
+    const ProgramResult result =
+        run_program({"train", at("run.yaml"), "--set", "max_steps=1", "--set", "output_dir=" + at(directory),
+                     "--set", "eval_dataset_path=" + at("own.jsonl")});
+    EXPECT_EQ(result.status, 0) << result.err;
+    return fs::exists(at(directory + "/prepared/own-answers-eval.jsonl"));
+  };
+  EXPECT_FALSE(makes_answers("first"));
+  const std::string says = file_text(at("own.jsonl.distill.json"));
+  for (const std::string key : {"quantisation", "tokenizer_sha256", "chat_template_sha256"}) {
+    std::ofstream(at("own.jsonl.distill.json")) << says;
+    replace_in(at("own.jsonl.distill.json"), "\"" + key + "\": \"", "\"" + key + "\": \"x");
+    EXPECT_TRUE(makes_answers(key)) << key;
+  }
+}
+
+}  // namespace
+}  // namespace gorgon
