@@ -80,11 +80,11 @@ double compare(const DraftHeads& run, const DraftHeads& exported, const Tensor& 
 
 // Answers of the backbone to single tokens spread over a pruned vocabulary: states of the real kind, which
 // need no data.
-std::vector<std::vector<int32_t>> probe_prompts(const DraftHeads& run) {
+std::vector<Prompt> probe_prompts(const DraftHeads& run) {
   const std::vector<int32_t>& ids = run.vocab_ids();
   const size_t count = std::min(kProbePrompts, ids.size());
-  std::vector<std::vector<int32_t>> prompts;
-  for (size_t i = 0; i < count; ++i) prompts.push_back({ids[i * ids.size() / count]});
+  std::vector<Prompt> prompts(count);
+  for (size_t i = 0; i < count; ++i) prompts[i].tokens = {ids[i * ids.size() / count]};
   return prompts;
 }
 
@@ -98,10 +98,12 @@ void measure_acceptance(const FoundHeads& found, const ModelWeights& weights, co
   options.max_new_tokens = std::min(kProbeTokens, weights.config.max_position_embeddings - 2);
   std::vector<WalkCounts> expected, reached;
   std::vector<HeadSums> ignored(static_cast<size_t>(run.count()));
-  for (const std::vector<int32_t>& prompt : probe_prompts(run)) {
+  const std::vector<Prompt> prompts = probe_prompts(run);
+  const DecodedSet decoded = decode_prompts(backbone, nullptr, options, prompts, std::ssize(prompts), stream);
+  for (size_t p = 0; p < prompts.size(); ++p) {
     Continuation answer;
-    answer.tokens = Decoder(backbone, nullptr, options, stream).answer(prompt).tokens;
-    const Tensor states = answer_states(backbone, prompt, answer.tokens, stream);
+    answer.tokens = decoded.answers[p].tokens;
+    const Tensor states = answer_states(backbone, prompts[p].tokens, answer.tokens, stream);
     for (const auto& [heads, counts] : {std::pair(&run, &expected), std::pair(&exported, &reached)}) {
       answer.ranks = head_ranks(*heads, states.view(), answer.tokens, ignored, stream);
       counts->push_back(count_walk(simulate_walk(answer, matcher, run.count())));

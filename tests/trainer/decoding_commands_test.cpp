@@ -122,6 +122,7 @@ TEST_F(DecodingCommands, TreeOfOtherHeadsIsWarnedOf) {
   const ProgramResult made =
       run_program({"tree", at("run"), "--data", at("eval.jsonl"), "--output", at("tree.json")});
   ASSERT_EQ(made.status, 0) << made.err;
+  EXPECT_THAT(made.err, HasSubstr("traces 6/6")) << "the bar of what follows the answers";
   EXPECT_THAT(generate("run", {"--tree", at("tree.json")}).err, Not(HasSubstr(warning)));
   std::ofstream(at("list.json")) << "[[0], [1]]";
   EXPECT_THAT(generate("run", {"--tree", at("list.json")}).err, Not(HasSubstr(warning)));
@@ -146,6 +147,23 @@ TEST_F(DecodingCommands, ExportWithAnotherNumberOfHeadsIsWarnedOf) {
   replace_in(at("export/config.json"), "\"medusa_num_heads\": 2", "\"medusa_num_heads\": 3");
   EXPECT_THAT(generate("export").err,
               HasSubstr("medusa_num_heads is 3, but medusa_lm_head.safetensors has 2"));
+}
+
+TEST_F(DecodingCommands, ExportOfPrunedHeadsTellsTheirAcceptedLength) {
+  const auto exported = [](const std::string& run) {
+    const ProgramResult result =
+        run_program({"export", at(run), "--to", "hf", "--output", at("export-of-" + run)});
+    EXPECT_EQ(result.status, 0) << result.err;
+    return result.out;
+  };
+  EXPECT_THAT(exported("run"), Not(HasSubstr("accepted length")));
+  ASSERT_EQ(run_program({"train", at("run.yaml"), "--set", "max_steps=1", "--set", "medusa_vocab=seen",
+                         "--set", "output_dir=" + at("pruned")})
+                .status,
+            0);
+  EXPECT_THAT(exported("pruned"),
+              testing::ContainsRegex("accepted length .greedy.*: [1-3]\\.[0-9]+ with rows of zeros .*, the "
+                                     "run's heads [1-3]\\.[0-9]+"));
 }
 
 TEST_F(DecodingCommands, OutputsAreCheckedBeforeAnythingElse) {
