@@ -24,9 +24,9 @@ int export_command(const ExportArguments& arguments, Console& console, const Sto
              arguments.output.string(), report.heads, report.layers, report.largest_difference);
   if (report.run_accept_length > 0) {
     fmt::print(
-        "accepted length (greedy, tokens a step, on the model's own continuations of tokens the heads keep): "
-        "{:.3f} with rows of zeros for the tokens they leave out, the run's heads {:.3f}\n",
-        report.accept_length, report.run_accept_length);
+        "accepted length (greedy, tokens a step, on {}): {:.3f} with rows of zeros for the tokens the heads "
+        "leave out, the run's heads {:.3f}\n",
+        report.measured_on, report.accept_length, report.run_accept_length);
     if (report.accept_length < 0.99 * report.run_accept_length) {
       console.warn(
           "the expanded heads are accepted less than the run's: tokens they leave out win with logit 0");

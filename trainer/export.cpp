@@ -78,14 +78,41 @@ double compare(const DraftHeads& run, const DraftHeads& exported, const Tensor& 
   return largest / scale;
 }
 
-// Answers of the backbone to single tokens spread over a pruned vocabulary: states of the real kind, which
-// need no data.
-std::vector<Prompt> probe_prompts(const DraftHeads& run) {
+// What the backbone is asked, and what that is called.
+struct Probe {
+  std::vector<Prompt> prompts;
+  std::vector<int32_t> stops;
+  std::string name;
+};
+
+// The first prompts of the run's evaluation data; none where it has none, or they can no longer be read.
+Probe evaluation_probe(const RunConfig& config, const ModelConfig& model) {
+  Probe probe;
+  if (config.eval_dataset_path.empty()) return probe;
+  const std::string& file = config.eval_dataset_path.front().path;
+  try {
+    const TextModel text(config.model_path);
+    probe.prompts = read_prompts({file}, text, model.vocab_size,
+                                 model.max_position_embeddings - kProbeTokens - 1, config.columns)
+                        .prompts;
+    probe.stops = stop_tokens(text);
+  } catch (const Error&) {
+    return {};
+  }
+  if (probe.prompts.size() > kProbePrompts) probe.prompts.resize(kProbePrompts);
+  probe.name = std::to_string(probe.prompts.size()) + " prompts of " + file;
+  return probe;
+}
+
+// Single tokens spread over a pruned vocabulary: states of the real kind, which need no data.
+Probe token_probe(const DraftHeads& run) {
   const std::vector<int32_t>& ids = run.vocab_ids();
-  const size_t count = std::min(kProbePrompts, ids.size());
-  std::vector<Prompt> prompts(count);
-  for (size_t i = 0; i < count; ++i) prompts[i].tokens = {ids[i * ids.size() / count]};
-  return prompts;
+  Probe probe;
+  probe.prompts.resize(std::min(kProbePrompts, ids.size()));
+  const size_t count = probe.prompts.size();
+  for (size_t i = 0; i < count; ++i) probe.prompts[i].tokens = {ids[i * ids.size() / count]};
+  probe.name = "what follows " + std::to_string(count) + " tokens that the heads keep";
+  return probe;
 }
 
 void measure_acceptance(const FoundHeads& found, const ModelWeights& weights, const DraftHeads& run,
@@ -94,11 +121,14 @@ void measure_acceptance(const FoundHeads& found, const ModelWeights& weights, co
   const fs::path tree_file = found.directory / kTreeFile;
   const TreeMatcher matcher(fs::exists(tree_file) ? read_tree(tree_file, run.count()).tree
                                                   : chain_tree(run.count()));
+  Probe probe = evaluation_probe(found.config, weights.config);
+  if (probe.prompts.empty()) probe = token_probe(run);
   DecoderOptions options;
   options.max_new_tokens = std::min(kProbeTokens, weights.config.max_position_embeddings - 2);
+  options.stop_tokens = probe.stops;
   std::vector<WalkCounts> expected, reached;
   std::vector<HeadSums> ignored(static_cast<size_t>(run.count()));
-  const std::vector<Prompt> prompts = probe_prompts(run);
+  const std::vector<Prompt>& prompts = probe.prompts;
   const DecodedSet decoded = decode_prompts(backbone, nullptr, options, prompts, std::ssize(prompts), stream);
   for (size_t p = 0; p < prompts.size(); ++p) {
     Continuation answer;
@@ -109,6 +139,7 @@ void measure_acceptance(const FoundHeads& found, const ModelWeights& weights, co
       counts->push_back(count_walk(simulate_walk(answer, matcher, run.count())));
     }
   }
+  report.measured_on = probe.name;
   report.run_accept_length = accept_length(expected);
   report.accept_length = accept_length(reached);
 }

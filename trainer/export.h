@@ -15,6 +15,7 @@ struct ExportReport {
   // Greedy accepted length of the reloaded heads and of the run's, over the same answers: what zero rows in
   // place of left-out ones do to it. Of pruned heads alone; 0 of others.
   double accept_length = 0, run_accept_length = 0;
+  std::string measured_on;         // "8 prompts of FILE"
   std::vector<std::string> files;  // names within the directory
 };
 
@@ -24,9 +25,9 @@ struct ExportReport {
 // Everything is written into a temporary directory and checked there before it gets its name: the keys are
 // exactly those that the engines read, config.json's sizes are the tensors', and the reloaded heads give the
 // run's logits (to rounding where matrices were merged). Of pruned heads the accepted length is measured too,
-// on what the backbone itself goes on with from tokens of their vocabulary; tree.json names the exported
-// heads where it named the run's. Throws Error(check_failed) otherwise, Error(config) when `directory` is
-// there and not empty.
+// along the backbone's own answers to prompts of the run's evaluation data, or, without it, to tokens of
+// their vocabulary; tree.json names the exported heads where it named the run's. Throws Error(check_failed)
+// otherwise, Error(config) when `directory` is there and not empty.
 ExportReport export_hf(const FoundHeads& found, const ModelWeights& weights,
                        const std::filesystem::path& directory, const Stream& stream);
 

@@ -162,7 +162,8 @@ TEST_F(DecodingCommands, ExportOfPrunedHeadsTellsTheirAcceptedLength) {
                 .status,
             0);
   EXPECT_THAT(exported("pruned"),
-              testing::ContainsRegex("accepted length .greedy.*: [1-3]\\.[0-9]+ with rows of zeros .*, the "
+              testing::ContainsRegex("accepted length .greedy.* on 6 prompts of .*/eval.jsonl.: "
+                                     "[1-3]\\.[0-9]+ with rows of zeros .*, the "
                                      "run's heads [1-3]\\.[0-9]+"));
 }
 
