@@ -36,8 +36,24 @@ void set_variable(const char* name, int value) {
   ::setenv(name, std::to_string(value).c_str(), 1);
 }
 
+// Ctrl-Z stops the whole job, fg and bg let it go on.
+extern "C" void stop_with_ranks(int) {
+  pass_on(SIGTSTP);
+  ::raise(SIGSTOP);
+}
+
+void handle(int signal, void (*handler)(int)) {
+  struct sigaction action = {};
+  action.sa_handler = handler;
+  sigemptyset(&action.sa_mask);
+  sigaction(signal, &action, nullptr);
+}
+
 // In the child; does not return.
 void become_rank(int rank, int count, const Socket& listener, int argc, const char* const* argv) {
+  // A terminal's Ctrl-C and a signal to the launcher's group reach a rank once, through the launcher: the
+  // second copy would end it before it has saved.
+  ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);  // a launcher that is killed leaves nobody behind
   set_variable(kLocalRanksVariable, count);
   set_variable("RANK", rank);
@@ -65,11 +81,8 @@ int status_of(int status) {
 
 int run_local_ranks(int count, int argc, const char* const* argv) {
   const Socket listener = Socket::listen(0);
-  struct sigaction action = {};
-  action.sa_handler = pass_on;
-  sigemptyset(&action.sa_mask);
-  sigaction(SIGTERM, &action, nullptr);
-  sigaction(SIGINT, &action, nullptr);
+  for (const int signal : {SIGTERM, SIGINT, SIGCONT}) handle(signal, pass_on);
+  handle(SIGTSTP, stop_with_ranks);
   for (int rank = 0; rank < count; ++rank) {
     const pid_t process = ::fork();
     if (process == 0) become_rank(rank, count, listener, argc, argv);

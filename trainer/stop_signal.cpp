@@ -2,6 +2,8 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdint>
+#include <ctime>
 
 #include "kernels/error.h"
 
@@ -10,13 +12,27 @@ namespace {
 
 // A signal handler can reach nothing but static storage.
 std::atomic<int> g_signal{0};
+std::atomic<int64_t> g_since{0};  // nanoseconds of CLOCK_MONOTONIC
 std::atomic<bool> g_in_use{false};
 struct sigaction g_before_term = {}, g_before_int = {};
 
-static_assert(std::atomic<int>::is_always_lock_free, "a handler may only touch lock-free atomics");
+static_assert(std::atomic<int>::is_always_lock_free && std::atomic<int64_t>::is_always_lock_free,
+              "a handler may only touch lock-free atomics");
+
+constexpr int64_t kSecond = 1'000'000'000;
+
+int64_t now() {
+  timespec time = {};
+  ::clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * kSecond + time.tv_nsec;
+}
 
 extern "C" void remember_signal(int number) {
-  if (g_signal.exchange(number) == 0) return;
+  if (g_signal.exchange(number) == 0) {
+    g_since.store(now());
+    return;
+  }
+  if (now() - g_since.load() < kSecond) return;  // the same request
   // Asked again: the process ends by the signal as soon as this handler returns.
   struct sigaction action = {};
   action.sa_handler = SIG_DFL;
@@ -33,6 +49,9 @@ StopSignal::StopSignal() {
   action.sa_handler = remember_signal;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
+  // One handler at a time: the other signal waits for the time of the first.
+  sigaddset(&action.sa_mask, SIGTERM);
+  sigaddset(&action.sa_mask, SIGINT);
   sigaction(SIGTERM, &action, &g_before_term);
   sigaction(SIGINT, &action, &g_before_int);
 }

@@ -2,8 +2,9 @@
 
 namespace gorgon {
 
-// While one exists, the first SIGTERM or SIGINT does not end the process but asks it to stop; a second one
-// ends it at once. At most one exists at a time. The signals' former actions come back at the end.
+// While one exists, the first SIGTERM or SIGINT does not end the process but asks it to stop; another one a
+// second later or more ends it at once (`timeout` sends the same one twice: to the process and to its group).
+// At most one exists at a time. The signals' former actions come back at the end.
 class StopSignal {
  public:
   StopSignal();

@@ -127,6 +127,10 @@ void Job::signal_rank(int rank, int number) {
   if (process > 1) ::kill(process, number);
 }
 
+void Job::signal_group(int rank, int number) {
+  if (process_of(rank) > 1) ::kill(-processes_.at(static_cast<size_t>(rank)), number);
+}
+
 void Job::kill_rank(int rank) {
   signal_rank(rank, SIGKILL);
 }

@@ -32,6 +32,8 @@ class Job {
   Job& operator=(const Job&) = delete;
 
   void signal_rank(int rank, int number);
+  // As a terminal does: to all of rank's group, the shell (which goes on) and what it started.
+  void signal_group(int rank, int number);
   void kill_rank(int rank);
   void wait_for_statuses(const std::vector<int>& ranks);  // until these have ended
   JobResult wait();

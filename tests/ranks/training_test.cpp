@@ -206,5 +206,26 @@ TEST_F(TrainingByRanks, ASignalToOneStopsAllTogether) {
   EXPECT_EQ(checkpoints, 1);
 }
 
+// The launcher's group is what a terminal's Ctrl-C and `timeout` reach; the latter signals the launcher
+// twice.
+TEST_F(TrainingByRanks, ASignalToTheLaunchersGroupSaves) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    SCOPED_TRACE(signal);
+    const std::string run = fmt::format("signal-{}", signal);
+    std::vector<std::string> words = arguments(run, {"max_steps=100000", "eval_steps=0", "save_steps=0"});
+    words.insert(words.end(), {"--gpus", "2"});
+    Job job(Launcher::variables, 1, GORGON_PROGRAM, words);
+    for (int i = 0; i < 3000 && file_text(directory(run) / "metrics.jsonl").empty(); ++i) ::usleep(10000);
+    job.signal_rank(0, signal);
+    job.signal_group(0, signal);
+    const JobResult result = job.wait();
+    EXPECT_EQ(result.statuses, std::vector<int>{75}) << result.err;
+    int checkpoints = 0;
+    for (const auto& entry : fs::directory_iterator(directory(run)))
+      if (entry.path().filename().string().starts_with("checkpoint-")) ++checkpoints;
+    EXPECT_EQ(checkpoints, 1);
+  }
+}
+
 }  // namespace
 }  // namespace gorgon
