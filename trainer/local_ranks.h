@@ -2,9 +2,6 @@
 
 namespace gorgon {
 
-// Set in every rank that was started so.
-constexpr const char* kLocalRanksVariable = "GORGON_LOCAL_RANKS";
-
 // Starts this program `count` times on this machine with the arguments it was given, as ranks that meet over
 // loopback (variables of torchrun), each in a process group of its own, passes SIGTERM, SIGINT, SIGTSTP and
 // SIGCONT on to them, and waits for all. Returns rank 0's status, or the first of another rank that is not 0;

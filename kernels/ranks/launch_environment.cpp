@@ -45,7 +45,9 @@ LaunchEnvironment by_torchrun(const Reader& read) {
   found.rank = read.integer("RANK", 0, found.size - 1, 0);
   found.local_rank = read.integer("LOCAL_RANK", 0, kMaxRanks, -1);
   found.master_address = read.text("MASTER_ADDR");
-  found.master_port = read.integer("MASTER_PORT", 1, kMaxPort, 29500);  // torchrun's default
+  const bool taken = read.text("TORCHELASTIC_USE_AGENT_STORE") == "True" && !read.has(kLocalRanksVariable);
+  const int next = taken ? 1 : 0;  // torchrun's own store listens on MASTER_PORT
+  found.master_port = read.integer("MASTER_PORT", 1, kMaxPort - next, 29500) + next;  // torchrun's default
   found.listening = read.integer(kListeningVariable, 0, 1 << 20, -1);
   found.kind = LaunchEnvironment::Kind::tcp;
   if (found.size > 1 && found.master_address.empty()) {
@@ -69,6 +71,20 @@ LaunchEnvironment by_slurm(const Reader& read) {
   return found;
 }
 
+LaunchEnvironment by_mpi_launcher(const Reader& read) {
+  LaunchEnvironment found;
+  found.kind = LaunchEnvironment::Kind::mpi;
+  found.size = read.integer(
+      "OMPI_COMM_WORLD_SIZE", 1, kMaxRanks,
+      read.integer("PMI_SIZE", 1, kMaxRanks, read.integer("SLURM_STEP_NUM_TASKS", 1, kMaxRanks, kMaxRanks)));
+  found.rank =
+      read.integer("OMPI_COMM_WORLD_RANK", 0, kMaxRanks,
+                   read.integer("PMIX_RANK", 0, kMaxRanks, read.integer("PMI_RANK", 0, kMaxRanks, 0)));
+  found.local_rank = read.integer("OMPI_COMM_WORLD_LOCAL_RANK", 0, kMaxRanks,
+                                  read.integer("SLURM_LOCALID", 0, kMaxRanks, -1));
+  return found;
+}
+
 }  // namespace
 
 std::string first_host(const std::string& node_list) {
@@ -81,18 +97,16 @@ std::string first_host(const std::string& node_list) {
 LaunchEnvironment read_launch_environment(const Environment& environment) {
   const Reader read(environment);
   LaunchEnvironment found;
-  if (read.has("OMPI_COMM_WORLD_SIZE") || read.has("PMIX_RANK") ||
-      (read.has("PMI_SIZE") && !read.has("SLURM_JOB_ID"))) {
-    found.kind = LaunchEnvironment::Kind::mpi;
-    found.size = read.integer("OMPI_COMM_WORLD_SIZE", 1, kMaxRanks,
-                              read.integer("PMI_SIZE", 1, kMaxRanks,
-                                           read.integer("SLURM_STEP_NUM_TASKS", 1, kMaxRanks, kMaxRanks)));
-    found.rank =
-        read.integer("OMPI_COMM_WORLD_RANK", 0, kMaxRanks,
-                     read.integer("PMIX_RANK", 0, kMaxRanks, read.integer("PMI_RANK", 0, kMaxRanks, 0)));
-    found.local_rank = read.integer("OMPI_COMM_WORLD_LOCAL_RANK", 0, kMaxRanks,
-                                    read.integer("SLURM_LOCALID", 0, kMaxRanks, -1));
-  } else if (read.has("RANK") && read.has("WORLD_SIZE")) {
+  const bool torchrun = read.has("RANK") && read.has("WORLD_SIZE");
+  const bool by_mpi = read.has("OMPI_COMM_WORLD_SIZE") || read.has("PMIX_RANK") ||
+                      (read.has("PMI_SIZE") && !read.has("SLURM_JOB_ID"));
+  // srun and a launcher of one process leave their variables to what they start.
+  const bool mpi_of_several = read.integer("OMPI_COMM_WORLD_SIZE", 1, kMaxRanks, 1) > 1;
+  if (read.has(kLocalRanksVariable)) {
+    found = by_torchrun(read);
+  } else if (mpi_of_several || (by_mpi && !(torchrun && read.has("LOCAL_RANK")))) {
+    found = by_mpi_launcher(read);
+  } else if (torchrun) {
     found = by_torchrun(read);
   } else if (read.has("SLURM_STEP_NUM_TASKS")) {
     found = by_slurm(read);

@@ -8,10 +8,14 @@ namespace gorgon {
 
 // Who this process is among those that were started together, by its environment. The first of these that is
 // there counts:
-//   MPI       OMPI_COMM_WORLD_SIZE (mpirun), PMIX_RANK (srun --mpi=pmix), PMI_SIZE (hydra): the rest is MPI's
-//   torchrun  RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT, LOCAL_RANK if set (also gorgon's own --gpus)
+//   --gpus    GORGON_LOCAL_RANKS, with torchrun's variables
+//   mpirun    OMPI_COMM_WORLD_SIZE above 1: the rest is MPI's
+//   torchrun  RANK, WORLD_SIZE and LOCAL_RANK; MASTER_ADDR, MASTER_PORT
+//   MPI       OMPI_COMM_WORLD_SIZE, PMIX_RANK (srun --mpi=pmix), PMI_SIZE (hydra)
+//   torchrun  RANK, WORLD_SIZE without LOCAL_RANK
 //   srun      SLURM_STEP_NUM_TASKS, SLURM_PROCID, SLURM_LOCALID, SLURM_STEP_NODELIST (its first name is where
 //             rank 0 listens) and SLURM_JOB_ID (port 15000 + id modulo 20000, where MASTER_PORT is not set)
+// Where TORCHELASTIC_USE_AGENT_STORE is True, torchrun itself listens on MASTER_PORT: the next port is ours.
 // A job of one process is none.
 struct LaunchEnvironment {
   enum class Kind { single, mpi, tcp };
@@ -31,6 +35,8 @@ LaunchEnvironment read_launch_environment(const Environment& environment);
 // "node[03-07,12],x1" -> "node03".
 std::string first_host(const std::string& node_list);
 
+// Set in every rank that --gpus started, whatever else the launcher's own environment says.
+constexpr const char* kLocalRanksVariable = "GORGON_LOCAL_RANKS";
 // The variable by which --gpus hands rank 0 its listening socket.
 constexpr const char* kListeningVariable = "GORGON_LISTENING";
 

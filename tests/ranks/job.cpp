@@ -96,7 +96,8 @@ Job::Job(Launcher launcher, int ranks, const std::string& program, const std::ve
   }
   variables["WORLD_SIZE"] = std::to_string(ranks);
   variables["MASTER_ADDR"] = "127.0.0.1";
-  variables["MASTER_PORT"] = std::to_string(Socket::listen(0).port());  // free a moment ago
+  if (!variables.contains("MASTER_PORT"))
+    variables["MASTER_PORT"] = std::to_string(Socket::listen(0).port());  // free a moment ago
   for (int r = 0; r < ranks; ++r) {
     variables["RANK"] = variables["LOCAL_RANK"] = std::to_string(r);
     processes_.push_back(start(words, variables, errors));

@@ -66,6 +66,47 @@ TEST(LaunchEnvironment, Mpirun) {
   EXPECT_EQ(found.rank, 1);
 }
 
+// --gpus under mpirun -np 1, or in a batch script that has PMIx's variables.
+TEST(LaunchEnvironment, TheInnermostLauncherCounts) {
+  const std::map<std::string, std::string> ours{{"RANK", "1"},
+                                                {"WORLD_SIZE", "2"},
+                                                {"LOCAL_RANK", "1"},
+                                                {"MASTER_ADDR", "127.0.0.1"},
+                                                {"MASTER_PORT", "1234"}};
+  const auto with = [&](std::map<std::string, std::string> more) {
+    more.insert(ours.begin(), ours.end());
+    return environment_of(more);
+  };
+  std::vector<LaunchEnvironment> all;
+  all.push_back(with({{kLocalRanksVariable, "2"}, {"OMPI_COMM_WORLD_SIZE", "1"}, {"PMIX_RANK", "0"}}));
+  // Whose agent has the port of its own workers, not of ours.
+  all.push_back(with({{kLocalRanksVariable, "2"}, {"TORCHELASTIC_USE_AGENT_STORE", "True"}}));
+  all.push_back(with({{"OMPI_COMM_WORLD_SIZE", "1"}, {"OMPI_COMM_WORLD_RANK", "0"}, {"PMIX_RANK", "0"}}));
+  all.push_back(with({{"PMIX_RANK", "0"}, {"SLURM_STEP_NUM_TASKS", "1"}}));
+  for (const LaunchEnvironment& found : all) {
+    EXPECT_EQ(found.kind, LaunchEnvironment::Kind::tcp);
+    EXPECT_EQ(found.rank, 1);
+    EXPECT_EQ(found.size, 2);
+    EXPECT_EQ(found.master_port, 1234);
+  }
+  const LaunchEnvironment mpi = with({{"OMPI_COMM_WORLD_SIZE", "4"}, {"OMPI_COMM_WORLD_RANK", "3"}});
+  EXPECT_EQ(mpi.kind, LaunchEnvironment::Kind::mpi);
+  EXPECT_EQ(mpi.rank, 3);
+  EXPECT_EQ(environment_of({{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"PMIX_RANK", "1"}, {"PMI_SIZE", "2"}}).kind,
+            LaunchEnvironment::Kind::mpi);
+}
+
+TEST(LaunchEnvironment, TorchrunsOwnStoreHasMasterPort) {
+  std::map<std::string, std::string> values{{"RANK", "0"},
+                                            {"WORLD_SIZE", "2"},
+                                            {"MASTER_ADDR", "node7"},
+                                            {"MASTER_PORT", "29400"},
+                                            {"TORCHELASTIC_USE_AGENT_STORE", "True"}};
+  EXPECT_EQ(environment_of(values).master_port, 29401);
+  values["TORCHELASTIC_USE_AGENT_STORE"] = "False";
+  EXPECT_EQ(environment_of(values).master_port, 29400);
+}
+
 TEST(LaunchEnvironment, WrongValuesAreNamed) {
   try {
     environment_of({{"RANK", "8"}, {"WORLD_SIZE", "8"}, {"MASTER_ADDR", "x"}});
@@ -118,6 +159,16 @@ TEST_P(Launched, StoppedRanksAreReportedByTheDeadline) {
                                       ": step 12: expected its part in all_reduce of gradients of head 3, "
                                       "found nothing from it (ddp_timeout), after 3."));
   }
+}
+
+// As torchrun's agent does: somebody listens on MASTER_PORT before the ranks start.
+TEST(LaunchedByTorchrun, MeetsBesideItsAgent) {
+  Socket agent = Socket::listen(0);
+  while (!Socket::listen(agent.port() + 1).is_open()) agent = Socket::listen(0);
+  Job job(Launcher::variables, 2, GORGON_RANK_PROGRAM, {"collectives"},
+          {{"MASTER_PORT", std::to_string(agent.port())}, {"TORCHELASTIC_USE_AGENT_STORE", "True"}});
+  const JobResult result = job.wait();
+  EXPECT_EQ(result.statuses, (std::vector<int>{0, 0})) << result.err;
 }
 
 TEST_P(Launched, FailuresOfOneRankReachTheOthers) {
