@@ -286,7 +286,7 @@ void add_keys(CLI::App& app, Arguments& arguments) {
 
 int report_error(Console& console, RankGroup* ranks, const std::string& message, ExitCode code) {
   console.log_error(message);
-  if (console.is_shown()) {
+  if (console.is_shown() || (ranks != nullptr && ranks->speaks_first())) {
     console.end_progress();
     std::fprintf(stderr, "error: %s\n", message.c_str());
   }

@@ -192,6 +192,10 @@ int PeerWatch::missing(int peer) const {
   return seconds_since(quietest->heard) > kSilent ? quietest->peer : peer;
 }
 
+bool PeerWatch::speaks_first() const {
+  return rank_ == 0 || (rank_ == 1 && missing(rank_) == 0);
+}
+
 std::string PeerWatch::line(int peer, const std::string& found) const {
   const std::lock_guard lock(mutex_);
   std::string at;

@@ -65,6 +65,9 @@ class PeerWatch {
   // is one (the one waited for may itself wait for it), else `peer`. Rank 0 hears all others, they hear rank
   // 0.
   int missing(int peer) const;
+  // Whether this rank is the first that is left, as far as it knows: rank 0, or rank 1 while rank 0 is
+  // silent.
+  bool speaks_first() const;
   // The line about rank `peer`: "rank 1 on host: step 12: expected its part in COLLECTIVE, found FOUND, after
   // 3.0 s in it; what to do".
   std::string line(int peer, const std::string& found) const;

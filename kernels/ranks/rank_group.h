@@ -26,6 +26,8 @@ class RankGroup {
   int rank() const { return rank_; }
   int size() const { return size_; }
   bool is_first() const { return rank_ == 0; }
+  // The rank whose word all see: rank 0, or rank 1 where rank 0 is silent.
+  bool speaks_first() const { return watch_ == nullptr || watch_->speaks_first(); }
   bool is_several() const { return size_ > 1; }
   int local_rank() const { return local_rank_; }  // among the ranks of this machine
   int local_size() const { return local_size_; }

@@ -193,6 +193,32 @@ TEST_F(TrainingByRanks, LostRanksHarmNothing) {
   }
 }
 
+// Rank 0, whose word all see, is the one that is stopped: rank 1 speaks, once.
+TEST_F(TrainingByRanks, AStoppedRankZeroIsReported) {
+  Job job(Launcher::variables, 3, GORGON_PROGRAM,
+          arguments("run", {"max_steps=100000", "eval_steps=0", "save_steps=0", "ddp_timeout=3"}));
+  for (int i = 0; i < 3000 && file_text(directory("run") / "metrics.jsonl").empty(); ++i) ::usleep(10000);
+  job.signal_rank(0, SIGSTOP);
+  job.wait_for_statuses({1, 2});
+  job.kill_rank(0);
+  const JobResult result = job.wait();
+  EXPECT_EQ(result.statuses[1], 7) << result.err;
+  EXPECT_EQ(result.statuses[2], 7) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("error: rank 0 on "));
+  EXPECT_EQ(result.err.find("error: "), result.err.rfind("error: ")) << result.err;
+  EXPECT_THAT(file_text(directory("run") / "logs/rank-2.log"), HasSubstr("rank 0 on "));
+}
+
+// mpirun -np 1 leaves its variables to the ranks that --gpus starts: they are two of one job all the same.
+TEST_F(TrainingByRanks, GpusUnderALauncherOfOne) {
+  std::vector<std::string> words = arguments("run");
+  words.insert(words.end(), {"--gpus", "2"});
+  Job job(launcher(), 1, GORGON_PROGRAM, words);
+  const JobResult result = job.wait();
+  ASSERT_EQ(result.statuses, std::vector<int>{0}) << result.err;
+  EXPECT_THAT(file_text(directory("run") / "logs/rank-1.log"), HasSubstr("step 8/8  loss"));
+}
+
 TEST_F(TrainingByRanks, ASignalToOneStopsAllTogether) {
   const std::vector<std::string> set{"max_steps=100000", "eval_steps=0", "save_steps=0"};
   Job job(Launcher::variables, 2, GORGON_PROGRAM, arguments("run", set));
