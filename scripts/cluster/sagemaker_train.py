@@ -7,8 +7,8 @@
   model/                              medusa_lm_head.safetensors, config.json, base-model/: what a Medusa server loads
   output/failure                      the error, when there is one
 
-Host names come from SM_HOSTS, SM_CURRENT_HOST, SM_NUM_GPUS, else from input/config/resourceconfig.json: every host starts one rank
-per GPU (one without any), and all train together. SM_CHANNEL_NAME and SM_MODEL_DIR come before the folders above.
+Host names come from SM_HOSTS and SM_CURRENT_HOST, else from input/config/resourceconfig.json; every host starts one rank per GPU
+(SM_NUM_GPUS, else as many as /dev/nvidia0, /dev/nvidia1 ... there are; one without any), and all train together. SM_CHANNEL_NAME and SM_MODEL_DIR come before the folders above.
 
 usage: sagemaker_train.py [--prefix /opt/ml] [--gorgon gorgon] [train]
 """
@@ -86,13 +86,19 @@ def config_file(prefix, parameters):
     return str(empty)
 
 
+def count_gpus(devices=Path("/dev")):
+    """SageMaker's training toolkit sets SM_NUM_GPUS; a container without it has the devices alone."""
+    named = os.environ.get("SM_NUM_GPUS")
+    return int(named) if named else len(list(devices.glob("nvidia[0-9]*")))
+
+
 def ranks_of_host(prefix):
     """(hosts, the number of this one, ranks on each)."""
     resources = read_json(prefix / "input/config/resourceconfig.json", {})
     hosts = json.loads(os.environ.get("SM_HOSTS", "null")) or resources.get("hosts") or ["localhost"]
     here = os.environ.get("SM_CURRENT_HOST") or resources.get("current_host") or hosts[0]
     hosts = sorted(hosts)
-    return hosts, hosts.index(here), max(1, int(os.environ.get("SM_NUM_GPUS", "0")))
+    return hosts, hosts.index(here), max(1, count_gpus())
 
 
 class Ranks:

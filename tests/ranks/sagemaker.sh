@@ -24,6 +24,18 @@ parameters='{"max_seq_length": "64", "medusa_num_heads": "2", "max_steps": "8", 
   "bf16": "\"true\"", "save_steps": "2", "eval_steps": "4", "sagemaker_program": "\"train.py\""}'
 start() { python3 "$entry" --prefix "$work/$1" --gorgon "$build/trainer/gorgon" train >"$work/$1.log" 2>&1; }
 
+# How many ranks a host starts.
+mkdir "$work/dev"
+touch "$work"/dev/{nvidia0,nvidia1,nvidia10,nvidiactl,nvidia-uvm}
+gpus() {
+  env "$@" PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$(dirname "$entry")" python3 -c \
+    'import pathlib, sys, sagemaker_train; print(sagemaker_train.count_gpus(pathlib.Path(sys.argv[1])))' "$work/dev"
+}
+[ "$(gpus -u SM_NUM_GPUS)" = 3 ] || failed "GPUs are counted where SM_NUM_GPUS is missing"
+[ "$(gpus SM_NUM_GPUS=8)" = 8 ] || failed "SM_NUM_GPUS"
+held "a rank per GPU, by SM_NUM_GPUS or by the devices"
+export SM_NUM_GPUS=0  # whatever this machine has
+
 prefix one "$parameters"
 start one || failed "one host"
 for file in medusa_lm_head.safetensors config.json base-model/config.json base-model/model.safetensors; do
