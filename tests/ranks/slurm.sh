@@ -87,7 +87,7 @@ fi
 
 # The batch file of the guide, for one node and a short run; a long one is stopped by Slurm's own signal.
 cp scripts/cluster/slurm.sbatch "$work/job.sh"
-sed -n '/^    #!\/bin\/bash/,/^    srun/p' docs/cluster.md | sed 's/^    //' | cmp - "$work/job.sh" || failed "docs/cluster.md has slurm.sbatch"
+sed -n '/^    #!\/bin\/bash/,/^    exit/p' docs/cluster.md | sed 's/^    //' | cmp - "$work/job.sh" || failed "docs/cluster.md has slurm.sbatch"
 sed -i -e '/^#SBATCH/d' -e "s|^srun gorgon train run.yaml|srun -n 2 --overcommit ${train[*]} \$GORGON_MORE|" "$work/job.sh"
 submit() {
   env GORGON_MORE="$1" sbatch --parsable --overcommit --nodes=1 --ntasks-per-node=2 --signal=TERM@50 --requeue "${@:3}" \
@@ -105,6 +105,9 @@ job=$(submit "$long" long --time=1)
 waiting() { grep -qs 'stopped by SIGTERM\|another rank' "$work/long.out"; }
 for _ in $(seq 150); do if waiting; then break; fi; sleep 1; done
 waiting || failed "sbatch --signal=TERM@50: stopped"
-soon ended "$job" || failed "sbatch --signal=TERM@50: the job ends"
+requeued() { scontrol show job "$job" | grep -q 'Restarts=1'; }
+soon requeued || failed "sbatch --signal=TERM@50: the job is requeued"
+scancel "$job"
+soon ended "$job" || failed "scancel: the job ends"
 ls -d "$work"/long/checkpoint-* >/dev/null 2>&1 || failed "sbatch --signal=TERM@50: a checkpoint"
-held "SIGTERM ahead of the time limit: $(ls "$work/long" | grep checkpoint-) is saved"
+held "SIGTERM ahead of the time limit: $(ls "$work/long" | grep checkpoint-) is saved, the job requeued"
