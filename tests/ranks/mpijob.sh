@@ -4,7 +4,7 @@
 # with this machine in the place of two workers. Status 77 (skipped) where there is no MPI.
 set -euo pipefail
 build=$(realpath "${1:-build}")
-if ! command -v mpirun >/dev/null || ! ldd "$build/trainer/gorgon" | grep -q libmpi; then echo "skipped: no MPI"; exit 77; fi
+if ! command -v mpirun >/dev/null || ! ldd "$build/trainer/gorgon" | grep libmpi >/dev/null; then echo "skipped: no MPI"; exit 77; fi
 # Open MPI keeps memory of plug-ins that it has unloaded.
 export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
 work=$(mktemp -d "${TMPDIR:-/tmp}/gorgon-mpijob-XXXXXX")
