@@ -12,7 +12,7 @@ namespace {
 
 // A signal handler can reach nothing but static storage.
 std::atomic<int> g_signal{0};
-std::atomic<int64_t> g_since{0};  // nanoseconds of CLOCK_MONOTONIC
+std::atomic<int64_t> g_since{0};  // of the first signal: nanoseconds of CLOCK_MONOTONIC
 std::atomic<bool> g_in_use{false};
 struct sigaction g_before_term = {}, g_before_int = {};
 
@@ -28,11 +28,13 @@ int64_t now() {
 }
 
 extern "C" void remember_signal(int number) {
-  if (g_signal.exchange(number) == 0) {
-    g_since.store(now());
+  const int64_t at = now();
+  int64_t first = 0;
+  if (g_since.compare_exchange_strong(first, at)) {
+    g_signal.store(number);
     return;
   }
-  if (now() - g_since.load() < kSecond) return;  // the same request
+  if (at - first < kSecond) return;  // the same request
   // Asked again: the process ends by the signal as soon as this handler returns.
   struct sigaction action = {};
   action.sa_handler = SIG_DFL;
@@ -45,13 +47,11 @@ extern "C" void remember_signal(int number) {
 StopSignal::StopSignal() {
   require(!g_in_use.exchange(true), "StopSignal", "there is one already");
   g_signal.store(0);
+  g_since.store(0);
   struct sigaction action = {};
   action.sa_handler = remember_signal;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
-  // One handler at a time: the other signal waits for the time of the first.
-  sigaddset(&action.sa_mask, SIGTERM);
-  sigaddset(&action.sa_mask, SIGINT);
   sigaction(SIGTERM, &action, &g_before_term);
   sigaction(SIGINT, &action, &g_before_int);
 }

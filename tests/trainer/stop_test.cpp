@@ -16,6 +16,7 @@
 #include "tests/trainer/tiny_run.h"
 #include "trainer/checkpoint.h"
 #include "trainer/reports.h"
+#include "trainer/stop_signal.h"
 
 namespace gorgon {
 namespace {
@@ -135,13 +136,17 @@ TEST_F(Stop, WhenTheTimeOfTheRunIsUp) {
   EXPECT_EQ(list_checkpoints(run())[0].step, std::ssize(metrics_of(run())));
 }
 
-TEST_F(Stop, SecondSignalEndsAtOnce) {
-  write_rows("train.jsonl", 4000);
-  const auto arguments = train(long_steps_);
-  const fs::path whole = reference(arguments);
-  const ProgramResult result = stopped(arguments, steps_done(1), {SIGTERM, SIGINT});
-  EXPECT_TRUE(result.status == -SIGTERM || result.status == -SIGINT) << result.status;
-  expect_resumes(arguments, whole, 3);
+// `timeout` sends a signal to the process and to its group: the same request twice.
+TEST(StopSignal, IsTheSameRequestWithinASecondAndEndsTheProcessAfterIt) {
+  const auto ask = [](std::chrono::milliseconds pause) {
+    const StopSignal stop;
+    raise(SIGTERM);
+    std::this_thread::sleep_for(pause);
+    raise(SIGINT);
+    _exit(stop.requested() && std::string_view(stop.name()) == "SIGTERM" ? 75 : 1);
+  };
+  EXPECT_EXIT(ask(std::chrono::milliseconds(0)), testing::ExitedWithCode(75), "");
+  EXPECT_EXIT(ask(std::chrono::milliseconds(1100)), testing::KilledBySignal(SIGINT), "");
 }
 
 TEST_F(Stop, KilledASecondAfterTheSignal) {
