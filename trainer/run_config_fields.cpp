@@ -139,13 +139,15 @@ void add_report_fields(Fields& f) {
       {"report_to", {}, "event files beside metrics.jsonl", false},
       {{"tensorboard", ReportTo::tensorboard}, {"none", ReportTo::none}},
       [](auto& c) -> auto& { return c.report_to; }));
+}
+
+void add_machine_fields(Fields& f) {
   f.push_back(device());
   f.push_back(choice<ParallelHeads>(
       {"parallel_heads",
        {},
-       "how several ranks share the heads: each holds all of them (replicate) or a part of every head, split "
-       "by "
-       "vocabulary (vocab); auto: vocab where it sends fewer bytes, or all of them do not fit",
+       "how several ranks share the heads: each holds all of them (replicate) or a part of every head, "
+       "split by vocabulary (vocab); auto: vocab where it sends fewer bytes, or all of them do not fit",
        false},
       {{"auto", ParallelHeads::automatic},
        {"replicate", ParallelHeads::replicate},
@@ -184,6 +186,7 @@ const std::vector<ConfigField>& config_fields() {
     add_precision_fields(f);
     f.push_back(vocab_gradient_filter());
     add_report_fields(f);
+    add_machine_fields(f);
     add_single_valued_fields(f);
     return f;
   }();

@@ -96,18 +96,17 @@ std::string first_host(const std::string& node_list) {
 
 LaunchEnvironment read_launch_environment(const Environment& environment) {
   const Reader read(environment);
-  LaunchEnvironment found;
   const bool torchrun = read.has("RANK") && read.has("WORLD_SIZE");
   const bool by_mpi = read.has("OMPI_COMM_WORLD_SIZE") || read.has("PMIX_RANK") ||
                       (read.has("PMI_SIZE") && !read.has("SLURM_JOB_ID"));
   // srun and a launcher of one process leave their variables to what they start.
   const bool mpi_of_several = read.integer("OMPI_COMM_WORLD_SIZE", 1, kMaxRanks, 1) > 1;
-  if (read.has(kLocalRanksVariable)) {
+  const bool torchrun_before_mpi = torchrun && read.has("LOCAL_RANK") && !mpi_of_several;
+  LaunchEnvironment found;
+  if (read.has(kLocalRanksVariable) || torchrun_before_mpi || (torchrun && !by_mpi)) {
     found = by_torchrun(read);
-  } else if (mpi_of_several || (by_mpi && !(torchrun && read.has("LOCAL_RANK")))) {
+  } else if (by_mpi) {
     found = by_mpi_launcher(read);
-  } else if (torchrun) {
-    found = by_torchrun(read);
   } else if (read.has("SLURM_STEP_NUM_TASKS")) {
     found = by_slurm(read);
   }
