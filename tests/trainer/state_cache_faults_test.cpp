@@ -1,5 +1,7 @@
 // A cache of states whose writing dies or meets a full disk at any call: under its name stands nothing or the
 // whole file, and the next writer makes the same bytes from what is left.
+#include <functional>
+
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -48,6 +50,27 @@ void expect_nothing_or_whole_and_goes_on(const fs::path& path, bool written, con
   EXPECT_EQ(CacheReader(path).layout().states(), 9);
 }
 
+// Writes with a fault at a call, in a child: HDF5 loses memory when a write fails, and a death ends a
+// process. Returns the child's exit status: 0, kDeath, or that of the error.
+int status_of_writing(const fs::path& path, const std::function<void()>& set_fault) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    set_fault();
+    try {
+      write_cache(path);
+    } catch (const Error& failed) {
+      ::_exit(static_cast<int>(failed.code()));
+    } catch (const fs::filesystem_error&) {
+      ::_exit(static_cast<int>(ExitCode::resource));  // so does the program
+    }
+    ::_exit(0);
+  }
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status));
+  return WEXITSTATUS(status);
+}
+
 TEST(StateCacheFaults, DeathAtAnyCall) {
   const std::string whole = whole_cache();
   int k = 0;
@@ -55,17 +78,9 @@ TEST(StateCacheFaults, DeathAtAnyCall) {
     SCOPED_TRACE(k);
     const TemporaryDirectory folder;
     const fs::path path = folder.path() / "cache.h5";
-    const pid_t child = ::fork();
-    if (child == 0) {
-      io_faults::die_at(k);
-      write_cache(path);
-      ::_exit(0);
-    }
-    int status = 0;
-    ASSERT_EQ(::waitpid(child, &status, 0), child);
-    ASSERT_TRUE(WIFEXITED(status));
-    survived = WEXITSTATUS(status) == 0;
-    ASSERT_EQ(WEXITSTATUS(status), survived ? 0 : io_faults::kDeath);
+    const int status = status_of_writing(path, [&] { io_faults::die_at(k); });
+    survived = status == 0;
+    ASSERT_EQ(status, survived ? 0 : io_faults::kDeath);
     expect_nothing_or_whole_and_goes_on(path, survived, whole);
   }
   EXPECT_GE(k, kLeastCalls);
@@ -79,15 +94,9 @@ TEST(StateCacheFaults, AFullOrFailingDiskAtAnyCall) {
       SCOPED_TRACE(k);
       const TemporaryDirectory folder;
       const fs::path path = folder.path() / "cache.h5";
-      io_faults::fail_at(k, error);
-      try {
-        write_cache(path);
-        written = true;
-      } catch (const Error& failed) {
-        EXPECT_EQ(failed.code(), ExitCode::resource) << failed.what();
-      } catch (const fs::filesystem_error&) {  // the program ends with the same status
-      }
-      io_faults::none();
+      const int status = status_of_writing(path, [&] { io_faults::fail_at(k, error); });
+      written = status == 0;
+      ASSERT_EQ(status, written ? 0 : static_cast<int>(ExitCode::resource));
       expect_nothing_or_whole_and_goes_on(path, written, whole);
     }
     EXPECT_GE(k, kLeastCalls);
