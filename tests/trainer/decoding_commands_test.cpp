@@ -9,9 +9,7 @@
 
 #include "data/file_lock.h"
 #include "data/unicode.h"
-#include "tests/data/temporary_directory.h"
-#include "tests/trainer/program.h"
-#include "tests/trainer/tiny_run.h"
+#include "tests/trainer/trained_run.h"
 
 namespace gorgon {
 namespace {
@@ -46,19 +44,8 @@ void replace_in(const fs::path& file, const std::string& from, const std::string
   std::ofstream(file, std::ios::binary) << text.replace(at, from.size(), to);
 }
 
-class DecodingCommands : public ::testing::Test {
+class DecodingCommands : public TrainedRun {
  protected:
-  static void SetUpTestSuite() {
-    folder_ = new TemporaryDirectory;
-    write_tiny_run(folder_->path());
-    const ProgramResult trained = run_program({"train", at("run.yaml"), "--set", "max_steps=1"});
-    ASSERT_EQ(trained.status, 0) << trained.err;
-  }
-  static void TearDownTestSuite() {
-    delete folder_;
-    folder_ = nullptr;
-  }
-  static std::string at(const std::string& name) { return (folder_->path() / name).string(); }
   static ProgramResult generate(const std::string& heads, std::vector<std::string> more = {}) {
     std::vector<std::string> arguments{"generate", at(heads), "--prompt", "one", "--max-new-tokens", "4"};
     arguments.insert(arguments.end(), more.begin(), more.end());
@@ -72,8 +59,6 @@ class DecodingCommands : public ::testing::Test {
     arguments.insert(arguments.end(), more.begin(), more.end());
     return run_program(arguments);
   }
-
-  static inline TemporaryDirectory* folder_ = nullptr;
 };
 
 TEST_F(DecodingCommands, ChatOutlivesBadBytesOfBothSides) {

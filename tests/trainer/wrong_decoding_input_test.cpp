@@ -8,9 +8,7 @@
 
 #include "data/safetensors.h"
 #include "kernels/tensor.h"
-#include "tests/data/temporary_directory.h"
-#include "tests/trainer/program.h"
-#include "tests/trainer/tiny_run.h"
+#include "tests/trainer/trained_run.h"
 
 namespace gorgon {
 namespace {
@@ -18,20 +16,8 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-// One trained run for all cases.
-class WrongDecodingInput : public ::testing::Test {
+class WrongDecodingInput : public TrainedRun {
  protected:
-  static void SetUpTestSuite() {
-    folder_ = new TemporaryDirectory;
-    write_tiny_run(folder_->path());
-    const ProgramResult trained = run_program({"train", at("run.yaml"), "--set", "max_steps=1"});
-    ASSERT_EQ(trained.status, 0) << trained.err;
-  }
-  static void TearDownTestSuite() {
-    delete folder_;
-    folder_ = nullptr;
-  }
-  static std::string at(const std::string& name) { return (folder_->path() / name).string(); }
   static std::string write(const std::string& name, const std::string& text) {
     std::ofstream(at(name)) << text;
     return at(name);
@@ -62,8 +48,6 @@ class WrongDecodingInput : public ::testing::Test {
     EXPECT_EQ(result.out, "");
     EXPECT_FALSE(fs::exists(at("out.json")));
   }
-
-  static inline TemporaryDirectory* folder_ = nullptr;
 };
 
 TEST_F(WrongDecodingInput, NoPrompts) {
