@@ -24,12 +24,18 @@ using nlohmann::json;
 using ::testing::HasSubstr;
 using Words = std::vector<std::string>;
 
+// Prompts that keep three ranks busy for seconds, so that a signal comes in the midst of them.
+#ifdef __SANITIZE_ADDRESS__
+constexpr int64_t kMany = 3000;
+#else
+constexpr int64_t kMany = 10000;
+#endif
+
 class DividedWork : public testing::Test {
  protected:
   DividedWork() {
     write_tiny_run(folder_.path());
     std::ofstream(folder_.path() / "prompts.jsonl") << tiny_chats(2000, 23);
-    std::ofstream(folder_.path() / "many.jsonl") << tiny_chats(3000, 3000);
   }
 
   std::string at(const std::string& name) const { return (folder_.path() / name).string(); }
@@ -185,6 +191,7 @@ void wait_for(const std::function<bool()>& condition) {
 // Asked to stop, all ranks end with 75 together; one that is lost ends the others with 7. What is written
 // stays, and the same command goes on to the bytes of one process.
 TEST_F(DividedWork, AStoppedDistillGoesOnToTheSameRows) {
+  std::ofstream(at("many.jsonl")) << tiny_chats(3000, kMany);
   expect_run(distill_words("one.jsonl", "many.jsonl"));
   for (const int signal : {SIGTERM, SIGKILL, SIGSTOP}) {
     SCOPED_TRACE(signal);
@@ -214,6 +221,7 @@ TEST_F(DividedWork, AStoppedDistillGoesOnToTheSameRows) {
 }
 
 TEST_F(DividedWork, EvalStopsOnAllRanksTogether) {
+  std::ofstream(at("many.jsonl")) << tiny_chats(3000, kMany);
   expect_run({"train", at("run.yaml")});
   Words words = eval_words("run", "stopped.json", {"--data", at("many.jsonl")});
   Job job(launcher(), 2, GORGON_PROGRAM, words);

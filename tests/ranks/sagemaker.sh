@@ -58,19 +58,19 @@ wait $second || failed "two hosts: the second"
 [ -s "$work/first/model/medusa_lm_head.safetensors" ] && [ -z "$(ls "$work/second/model")" ] || failed "two hosts: the first has the model"
 held "two hosts: one rank each, model/ on the first"
 
-prefix stopped "${parameters/\"max_steps\": \"8\"/\"max_steps\": \"3000\"}"
+prefix stopped "${parameters/\"max_steps\": \"8\"/\"max_steps\": \"1000000\"}"
 python3 "$entry" --prefix "$work/stopped" --gorgon "$build/trainer/gorgon" train >"$work/stopped.log" 2>&1 & process=$!
-for _ in $(seq 600); do [ -d "$work/stopped/checkpoints/run/checkpoint-2" ] && break; sleep 0.05; done
+for _ in $(seq 600); do ls -d "$work"/stopped/checkpoints/run/checkpoint-* >"$work/saved" 2>&1 && break; sleep 0.05; done
 kill -TERM $process
 status=0; wait $process || status=$?
 [ $status = 75 ] || failed "SIGTERM: status 75, not $status"
 saved=$(ls -d "$work"/stopped/checkpoints/run/checkpoint-* | sed 's/.*-//' | sort -n | tail -1)
-printf '%s' "${parameters/\"max_steps\": \"8\"/\"max_steps\": \"3000\"}" >"$work/stopped/input/config/hyperparameters.json"
+printf '%s' "${parameters/\"max_steps\": \"8\"/\"max_steps\": \"1000000\"}" >"$work/stopped/input/config/hyperparameters.json"
 python3 "$entry" --prefix "$work/stopped" --gorgon "$build/trainer/gorgon" train >"$work/again.log" 2>&1 & process=$!
 for _ in $(seq 600); do grep -q "resumes behind step" "$work/again.log" && break; sleep 0.05; done
 kill -TERM $process
 wait $process || true
-grep -q "resumes behind step $saved of 3000" "$work/again.log" || failed "SIGTERM: the next start goes on at step $saved"
+grep -q "resumes behind step $saved of 1000000" "$work/again.log" || failed "SIGTERM: the next start goes on at step $saved"
 held "SIGTERM: saved at step $saved, and gone on from there"
 
 prefix wrong '{"learning_rat": "1"}'
