@@ -66,6 +66,11 @@ class Lines {
   int64_t next_number(const std::string& key, int64_t min, int64_t max) {
     return number(next(key), min, max);
   }
+  std::string sha256(const std::string& text) const {
+    const bool digits = text.find_first_not_of("0123456789abcdef") == std::string::npos;
+    if (text.size() != 64 || !digits) wrong("a SHA-256 of 64 digits", quote_value(text));
+    return text;
+  }
   size_t position() const { return at_; }
 
   [[noreturn]] void wrong(const std::string& expected, const std::string& found) const {
@@ -90,15 +95,19 @@ void read_layout(Lines& lines, CacheBlock& block) {
   block.id_begin = lines.next_number("id", 0, block.file_bytes);
   block.hidden_begin = lines.next_number("hidden", 0, block.file_bytes);
   const int64_t keys = lines.next_number("identity", 0, 64);
-  for (int64_t i = 0; i < keys; ++i) layout.identity.insert(lines.next());
-  block.frame_sha256 = lines.next("frame");
+  for (int64_t i = 0; i < keys; ++i) {
+    if (const auto line = lines.next(); !layout.identity.insert(line).second) {
+      lines.wrong("every key once", quote_value(line.first) + " twice");
+    }
+  }
+  block.frame_sha256 = lines.sha256(lines.next("frame"));
   const int64_t shards = lines.next_number("shards", 0, kMaxShards);
   layout.shard_begin = {0};
   const int64_t most_rows = block.file_bytes / layout.row_bytes();
   for (int64_t i = 0; i < shards; ++i) {
     const auto [end, sum] = lines.next();
     layout.shard_begin.push_back(lines.number(end, layout.shard_begin.back(), most_rows));
-    block.shard_sha256.push_back(sum == kNotYet ? "" : sum);
+    block.shard_sha256.push_back(sum == kNotYet ? "" : lines.sha256(sum));
   }
 }
 

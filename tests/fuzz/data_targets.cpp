@@ -1,8 +1,10 @@
 #include <variant>
 
+#include "data/cache_block.h"
 #include "data/conversations.h"
 #include "data/data_files.h"
 #include "data/dataset_file.h"
+#include "data/state_cache.h"
 #include "tests/data/temporary_directory.h"
 #include "tests/fuzz/oracle.h"
 #include "tests/fuzz/targets.h"
@@ -20,6 +22,15 @@ void check_row(const Row& row) {
     const int32_t id = tokens->tokens[i], label = tokens->labels[i];
     check(id >= 0 && id < kVocabulary && (label == id || label == -100), "a token out of range");
   }
+}
+
+void check_cache(const std::filesystem::path& path) {
+  accept_errors({ExitCode::data}, [&] {
+    const CacheReader cache(path);
+    std::vector<std::byte> row(static_cast<size_t>(cache.layout().row_bytes()));
+    for (int64_t i = 0; i < cache.layout().states(); ++i) cache.read(i, 1, row.data());
+    check(std::ssize(cache.ids()) == cache.layout().states(), "ids are not as many as states");
+  });
 }
 
 }  // namespace
@@ -52,6 +63,20 @@ void fuzz_dataset_file(std::span<const std::byte> bytes) {
     check(back.tokens == read.tokens && back.labels == read.labels && back.segments == read.segments &&
               back.offsets == read.offsets && back.attributes == read.attributes,
           "a data set differs after writing and reading");
+  });
+}
+
+void fuzz_state_cache(std::span<const std::byte> bytes) {
+  static const TemporaryDirectory folder;
+  const std::string text = text_of(bytes);
+  check_cache(folder.write("cache.h5", text));
+  accept_errors({ExitCode::data}, [&] {
+    CacheBlock block = parse_cache_block(text, "input");
+    block.complete = true;
+    const std::string sealed = format_cache_block(block);
+    check(format_cache_block(parse_cache_block(sealed, "again")) == sealed,
+          "a block differs after writing and reading");
+    check_cache(folder.write("cache.h5", sealed + text.substr(std::min(text.size(), sealed.size()))));
   });
 }
 

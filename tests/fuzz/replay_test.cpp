@@ -26,6 +26,7 @@ const std::map<std::string, Target>& targets() {
                                                     {"model_config", fuzz_model_config},
                                                     {"safetensors", fuzz_safetensors},
                                                     {"shard_index", fuzz_shard_index},
+                                                    {"state_cache", fuzz_state_cache},
                                                     {"tokenizer_json", fuzz_tokenizer_json},
                                                     {"tree_file", fuzz_tree_file},
                                                     {"yaml_config", fuzz_yaml_config}};

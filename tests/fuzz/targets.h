@@ -21,6 +21,8 @@ void fuzz_tokenizer_json(std::span<const std::byte> bytes);
 void fuzz_jsonl(std::span<const std::byte> bytes);
 // As it is: a file that is no data set of gorgon's, or a damaged one, must not reach the HDF5 library.
 void fuzz_dataset_file(std::span<const std::byte> bytes);
+// cache.h5, as it is and with the sum of its first lines made right.
+void fuzz_state_cache(std::span<const std::byte> bytes);
 
 void fuzz_model_config(std::span<const std::byte> bytes);  // config.json of a Hugging Face directory
 void fuzz_shard_index(std::span<const std::byte> bytes);   // model.safetensors.index.json of one

@@ -1,6 +1,7 @@
 // Stop it anywhere, with anything: it goes on to the same bits. Real processes of the real program.
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
 #include <random>
 #include <sstream>
@@ -107,7 +108,10 @@ TEST_F(Resume, SigtermSavesAndTheSameCommandGoesOn) {
   expect_same_run(run(), whole, 60);
 }
 
-TEST_F(Resume, TwentyKillsAtRandomMoments) {
+// A hundred, or as many as GORGON_TEST_KILLS says.
+TEST_F(Resume, KillsAtRandomMoments) {
+  const char* wanted = std::getenv("GORGON_TEST_KILLS");  // NOLINT: no other thread is there
+  const int most = wanted != nullptr ? std::atoi(wanted) : 100;
   const std::vector<std::string> more{"--set",        "max_steps=40", "--set",
                                       "save_steps=4", "--set",        "eval_steps=8"};
   const auto start = std::chrono::steady_clock::now();
@@ -117,9 +121,9 @@ TEST_F(Resume, TwentyKillsAtRandomMoments) {
   arguments.insert(arguments.end(), more.begin(), more.end());
   std::mt19937 random(20);  // NOLINT: the moments are to be the same ones in every run of the test
   int kills = 0, finished = 0;
-  while (kills < 20 || finished == 0) {
+  while (kills < most || finished == 0) {
     Program program(arguments);
-    if (kills < 20) {
+    if (kills < most) {
       std::this_thread::sleep_for(duration * std::uniform_real_distribution<double>(0, 1)(random));
       program.signal(SIGKILL);
     }
