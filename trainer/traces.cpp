@@ -153,31 +153,28 @@ DecodedSet decode_prompts(const Backbone& backbone, const DraftHeads* heads, con
 
 namespace {
 
+// Calls each(part) for every part of an answer that travels, in one order.
+void for_each_part(auto& answer, auto& times, const auto& each) {
+  each(answer.tokens);
+  each(answer.emitted);
+  each(answer.offered);
+  each(answer.top_logit);
+  each(answer.margin);
+  each(answer.stopped);
+  each(answer.prefill_seconds);
+  each(answer.decode_seconds);
+  each(times);
+}
+
 std::string packed_answer(const Answer& answer, const DecodeTimes& times) {
   MessageWriter writer;
-  writer.add(answer.tokens);
-  writer.add(answer.emitted);
-  writer.add(answer.offered);
-  writer.add(answer.top_logit);
-  writer.add(answer.margin);
-  writer.add(answer.stopped);
-  writer.add(answer.prefill_seconds);
-  writer.add(answer.decode_seconds);
-  writer.add(times);
+  for_each_part(answer, times, [&](const auto& part) { writer.add(part); });
   return writer.take();
 }
 
 void unpack_answer(const std::string& packed, Answer& answer, DecodeTimes& times) {
   MessageReader reader(packed);
-  reader.get(answer.tokens);
-  reader.get(answer.emitted);
-  reader.get(answer.offered);
-  reader.get(answer.top_logit);
-  reader.get(answer.margin);
-  reader.get(answer.stopped);
-  reader.get(answer.prefill_seconds);
-  reader.get(answer.decode_seconds);
-  reader.get(times);
+  for_each_part(answer, times, [&](auto& part) { reader.get(part); });
 }
 
 // `sign` 1 or -1.
