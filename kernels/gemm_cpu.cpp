@@ -2,6 +2,7 @@
 
 #include "kernels/gemm_tiles.h"
 #include "kernels/worker_loop.h"
+#include "kernels/workspace.h"
 
 namespace gorgon::cpu {
 
@@ -70,27 +71,27 @@ int64_t pieces_of_k(const Product& product) {
 }
 
 template <typename T>
-void add_pieces(const Tensor& sums, View c, Write write, int64_t row) {
+void add_pieces(View sums, View c, Write write, int64_t row) {
   const int64_t n = c.columns(), piece = c.elements();
   const float* from = sums.as<float>() + row * n;
   T* to = c.as<T>() + row * c.stride();
   for (int64_t j = 0; j < n; ++j) {
     float sum = write == Write::accumulate ? static_cast<float>(to[j]) : 0.0f;
-    for (int64_t p = 0; p < sums.shape()[0]; ++p) sum += from[p * piece + j];
+    for (int64_t p = 0; p < sums.shape[0]; ++p) sum += from[p * piece + j];
     to[j] = T(sum);
   }
 }
 
-void multiply_pieces(const Product& product, int64_t count, const Stream& stream) {
+// Pieces [first, first + sums' first dimension) of a product, as multiply_pieces() cuts it.
+void multiply_round(const Product& product, int64_t first, int64_t depth, View sums, const Stream& stream) {
   const auto& [a, b, c, options] = product;
-  const int64_t m = product.m(), n = product.n(), k = product.k(), depth = share(k, pieces(k, count));
+  const int64_t m = product.m(), n = product.n(), k = product.k();
   const TileSize size = largest_tile(m, n);
-  const int64_t across = pieces(n, size.columns), tiles = size.count(m, n), parts = pieces(k, depth);
-  Tensor sums(DType::f32, {parts, m, n});
-  parallel_workers(stream.threads(), parts * tiles, [&] {
+  const int64_t across = pieces(n, size.columns), tiles = size.count(m, n);
+  parallel_workers(stream.threads(), sums.shape[0] * tiles, [&] {
     return [&](int64_t i) {
-      const int64_t begin = i / tiles * depth, end = std::min(begin + depth, k), tile = i % tiles;
-      View to = sums.view().rows(i / tiles, i / tiles + 1);
+      const int64_t begin = (first + i / tiles) * depth, end = std::min(begin + depth, k), tile = i % tiles;
+      View to = sums.rows(i / tiles, i / tiles + 1);
       to.shape = {m, n};
       const Product part{options.transpose_a ? a.rows(begin, end) : a.columns(begin, end),
                          options.transpose_b ? b.columns(begin, end) : b.rows(begin, end),
@@ -101,10 +102,28 @@ void multiply_pieces(const Product& product, int64_t count, const Stream& stream
           {row, std::min(size.rows, m - row), column, std::min(size.columns, n - column)});
     };
   });
+}
+
+// As many pieces at a time as keep the threads at work, since each takes the memory of a c of its own. An f32
+// c holds the sum in between, so that the order of the additions, and the bits, stay the same.
+void multiply_pieces(const Product& product, int64_t count, const Stream& stream) {
+  constexpr int64_t kTilesPerThread = 4;
+  const View c = product.c;
+  const int64_t m = product.m(), n = product.n(), k = product.k(), depth = share(k, pieces(k, count));
+  const int64_t tiles = largest_tile(m, n).count(m, n), parts = pieces(k, depth);
+  const int64_t wanted = pieces(kTilesPerThread * stream.threads().size(), tiles);
+  const int64_t at_once = c.type == DType::f32 ? std::min(wanted, parts) : parts;
+  Workspace workspace(stream);
+  const View sums = workspace.take("pieces of a product", DType::f32, {at_once, m, n});
   const auto add = c.type == DType::f32 ? add_pieces<float> : add_pieces<bf16>;
-  stream.threads().parallel_ranges(m, 16, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) add(sums, c, options.write, row);
-  });
+  for (int64_t first = 0; first < parts; first += at_once) {
+    const View round = sums.rows(0, std::min(at_once, parts - first));
+    multiply_round(product, first, depth, round, stream);
+    const Write write = first == 0 ? product.options.write : Write::accumulate;
+    stream.threads().parallel_ranges(m, 16, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) add(round, c, write, row);
+    });
+  }
 }
 
 }  // namespace

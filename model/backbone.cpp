@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "kernels/attention.h"
+#include "kernels/convert.h"
 #include "kernels/embedding.h"
 #include "kernels/error.h"
 #include "kernels/gemm.h"
@@ -61,6 +62,11 @@ void Backbone::embed(std::span<const int32_t> tokens, View x, const Stream& stre
 void Backbone::embed_ids(ConstView ids, View x, const Stream& stream) const {
   const ProfileScope scope(stream, "backbone: embedding");
   embedding(ids, weights_.token_embedding, x, stream);
+  if (compute_ == DType::f32 || !is_block_quantised(weights_.token_embedding.type)) return;
+  Workspace workspace(stream);  // a table that was converted when it was loaded gives rounded rows
+  const View rounded = workspace.take("rounded embeddings", compute_, x.shape);
+  convert(x, rounded, stream);
+  convert(rounded, x, stream);
 }
 
 void Backbone::layer(int64_t l, View x, const BackboneContext& context, const Stream& stream) const {

@@ -253,14 +253,15 @@ ModelWeights load_model(const std::filesystem::path& path, DType compute, const 
   // What is to be quantised has to be plain first.
   if (quantise != Quantisation::none) storage = WeightStorage::converted;
   Importer importer(files, compute, storage, quantise, stream);
+  const bool compact = storage == WeightStorage::compact_tables && stream.device() == Device{};
   ModelWeights weights;
   weights.config = c;
   weights.token_embedding =
       importer.matrix({importer.part(std::string(files.names.token_embedding), c.vocab_size)}, c.hidden_size,
-                      WeightStorage::converted);
+                      compact ? WeightStorage::as_stored : WeightStorage::converted);
   weights.final_norm = importer.vector(std::string(files.names.final_norm), c.hidden_size);
   importer.run();
-  importer.move(weights.token_embedding);
+  if (!compact) importer.move(weights.token_embedding);  // rows, no panels
   importer.move(weights.final_norm);
   weights.lm_head = weights.token_embedding;
   if (!c.tie_word_embeddings || storage == WeightStorage::as_stored) {

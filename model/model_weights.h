@@ -38,10 +38,12 @@ struct ModelWeights {
 //
 // WeightStorage::as_stored keeps matrices of GGUF blocks as they are (all but the embedding table; parts of
 // one matrix that differ in type are converted): a step of decoding then reads 4 to 8 bits a weight.
+// WeightStorage::compact_tables keeps just the embedding table and an lm_head tied to it so, in rows: for a
+// CPU that reads some of their rows now and then, and gets from them the bits of converted ones.
 //
 // quantise: the layers' matrices are kept so (embeddings, norms and lm_head are not, as bitsandbytes leaves
 // them), each tensor of the file for itself and one layer at a time; converted first, whatever `storage` is.
-enum class WeightStorage { converted, as_stored };
+enum class WeightStorage { converted, as_stored, compact_tables };
 ModelWeights load_model(const std::filesystem::path& path, DType compute, const Stream& stream,
                         WeightStorage storage = WeightStorage::converted,
                         Quantisation quantise = Quantisation::none);

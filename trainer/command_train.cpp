@@ -181,6 +181,14 @@ void load_data_sets(const TrainArguments& arguments, const RunConfig& config, co
   broadcast_dataset(ranks, data.train);
 }
 
+// Heads with Linears of their own read lm_head once, when they begin as its copies; then only decoding
+// multiplies with it.
+WeightStorage storage_for(const RunConfig& config) {
+  const bool decodes = is_accept_length(config.metric_for_best_model);
+  const bool multiplies = config.heads.linear != HeadLinear::own || decodes;
+  return multiplies ? WeightStorage::converted : WeightStorage::compact_tables;
+}
+
 // `directory`: rank 0's.
 RunData load_run_data(const TrainArguments& arguments, const RunConfig& config, RunDirectory* directory,
                       const Stream& stream, Console& console, RankShare& share) {
@@ -192,8 +200,8 @@ RunData load_run_data(const TrainArguments& arguments, const RunConfig& config, 
   try {
     ranks.set_patience(kPatience);
     load_data_sets(arguments, config, directory, model, stream, console, ranks, data);
-    data.weights = load_model(config.model_path, config.compute(), stream, WeightStorage::converted,
-                              config.quantisation());
+    data.weights =
+        load_model(config.model_path, config.compute(), stream, storage_for(config), config.quantisation());
     check_same_model(ranks, data.weights.fingerprint);
     ranks.set_deadline(static_cast<double>(config.ddp_timeout));
     load_answers(config, directory, data.weights, stream, share, data.evals, console);

@@ -113,7 +113,8 @@ TEST(Gemm, LongSumsAcrossSeveralRangesOfK) {
 TEST(Gemm, SameBitsForAnyNumberOfThreads) {
   const Stream one(test_device(), 1), many(test_device(), 5);
   for (const DType in : {DType::f32, DType::bf16}) {
-    for (const int64_t k : {200, 9000}) {
+    // At 21,000, one thread adds the pieces that k is cut into in two rounds, five threads in one.
+    for (const int64_t k : {200, 9000, 21000}) {
       const Tensor a = random_matrix(in, 301, k, 1), b = random_matrix(in, 530, k, 2);
       Tensor first(DType::f32, {301, 530}), second(DType::f32, {301, 530});
       on_device(one, gemm, a.view(), b.view(), first.view(), GemmOptions{false, true});

@@ -1,10 +1,12 @@
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <numeric>
 
 #include <gtest/gtest.h>
 
 #include "model/backbone.h"
+#include "model/medusa_heads.h"
 
 namespace gorgon {
 namespace {
@@ -37,6 +39,32 @@ TEST(StoredWeights, GiveTheLogitsOfConvertedOnes) {
   }
   // Rounding of f32 sums through 30 layers: measured 4e-13.
   EXPECT_LT(error / norm, 1e-11);
+}
+
+// Embeddings read from blocks, to the bit; heads begin with the same values too.
+TEST(StoredWeights, CompactTablesChangeNoBits) {
+  if (!std::filesystem::exists(GORGON_TEST_MODEL)) GTEST_SKIP() << "scripts/fetch_model.sh fetches the model";
+  const Stream stream(Device{}, 2);
+  const std::vector<int32_t> tokens = {0, 1, 9690, 49151, 198};
+  for (const DType type : {DType::f32, DType::bf16}) {
+    const ModelWeights converted = load_model(GORGON_TEST_MODEL, type, stream);
+    const ModelWeights compact = load_model(GORGON_TEST_MODEL, type, stream, WeightStorage::compact_tables);
+    EXPECT_EQ(compact.token_embedding.type, DType::q8_0);
+    EXPECT_EQ(compact.lm_head.storage, compact.token_embedding.storage);
+    EXPECT_EQ(compact.layers[0].down.type, type);
+    EXPECT_EQ(compact.fingerprint, converted.fingerprint);
+    const Shape shape = {std::ssize(tokens), converted.config.hidden_size};
+    Tensor expected(DType::f32, shape), got(DType::f32, shape);
+    Backbone(converted, type).embed(tokens, expected.view(), stream);
+    Backbone(compact, type).embed(tokens, got.view(), stream);
+    EXPECT_EQ(std::memcmp(expected.data(), got.data(), static_cast<size_t>(expected.bytes())), 0);
+    const MedusaHeads of_converted =
+        MedusaHeads::initialise({1, 1}, converted.lm_head, {7, 8, 49151}, type, 1, stream);
+    const MedusaHeads of_compact =
+        MedusaHeads::initialise({1, 1}, compact.lm_head, {7, 8, 49151}, type, 1, stream);
+    const Tensor &a = of_converted.heads[0].linear, &b = of_compact.heads[0].linear;
+    EXPECT_EQ(std::memcmp(a.data(), b.data(), static_cast<size_t>(a.bytes())), 0);
+  }
 }
 
 }  // namespace
