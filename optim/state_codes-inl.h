@@ -18,70 +18,14 @@
 
 #include "optim/adamw.h"
 #include "optim/adamw_block.h"
+#include "optim/state_codes_base-inl.h"
+#include "optim/state_codes_vbmi-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gorgon::cpu::HWY_NAMESPACE {
 
-namespace hn = hwy::HWY_NAMESPACE;
-using F32 = hn::ScalableTag<float>;
-using I32 = hn::RebindToSigned<F32>;
-using U32 = hn::RebindToUnsigned<F32>;
-using VF = hn::Vec<F32>;
-
-HWY_INLINE int64_t lanes() {
-  return static_cast<int64_t>(hn::Lanes(F32()));
-}
-
-// 2^23: the sum with a number of 0 to 255 has the number, rounded, in its lowest bits.
-constexpr float kToBits = 8388608.0f;
-
-#if HWY_TARGET <= HWY_AVX3
-// Between 64 bytes in order and four vectors of 16 numbers that are packed or unpacked lane by lane.
-HWY_INLINE __m512i interleaved_order() {
-  return _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-}
-#endif
-
-#if HWY_TARGET == HWY_AVX3_DL  // lookups of 64 bytes at a time
-// The four bytes of 256 values, each in four registers.
-struct BytePlanes {
-  alignas(64) uint8_t bytes[4][256];
-  explicit BytePlanes(const CodeMap& map) {
-    for (size_t c = 0; c < 256; ++c) {
-      const auto bits = std::bit_cast<uint32_t>(map.values[c]);
-      for (size_t plane = 0; plane < 4; ++plane) bytes[plane][c] = static_cast<uint8_t>(bits >> 8 * plane);
-    }
-  }
-};
-
-template <bool kSigned>
-void decode_block(const uint8_t* codes, float absmax, float* to) {
-  static const BytePlanes planes(kSigned ? signed_code_map() : unsigned_code_map());
-  const __m512 scale = _mm512_set1_ps(absmax);
-  for (int64_t i = 0; i < kStateBlock; i += 64) {
-    const __m512i code = _mm512_permutexvar_epi32(interleaved_order(), _mm512_loadu_si512(codes + i));
-    const __mmask64 upper = _mm512_movepi8_mask(code);
-    const auto byte = [&](int plane) HWY_ATTR {
-      const uint8_t* table = planes.bytes[plane];
-      const __m512i low =
-          _mm512_permutex2var_epi8(_mm512_load_si512(table), code, _mm512_load_si512(table + 64));
-      const __m512i high =
-          _mm512_permutex2var_epi8(_mm512_load_si512(table + 128), code, _mm512_load_si512(table + 192));
-      return _mm512_mask_mov_epi8(low, upper, high);
-    };
-    const __m512i byte0 = byte(0), byte1 = byte(1), byte2 = byte(2), byte3 = byte(3);
-    const __m512i low0 = _mm512_unpacklo_epi8(byte0, byte1), low1 = _mm512_unpackhi_epi8(byte0, byte1);
-    const __m512i high0 = _mm512_unpacklo_epi8(byte2, byte3), high1 = _mm512_unpackhi_epi8(byte2, byte3);
-    const auto put = [&](int64_t at, __m512i bits) HWY_ATTR {
-      _mm512_store_ps(to + i + at, _mm512_mul_ps(_mm512_castsi512_ps(bits), scale));
-    };
-    put(0, _mm512_unpacklo_epi16(low0, high0));
-    put(16, _mm512_unpackhi_epi16(low0, high0));
-    put(32, _mm512_unpacklo_epi16(low1, high1));
-    put(48, _mm512_unpackhi_epi16(low1, high1));
-  }
-}
-#elif HWY_TARGET <= HWY_AVX3  // two registers hold 32 values of the map
+#if HWY_TARGET == HWY_AVX3_DL  // state_codes_vbmi-inl.h
+#elif HWY_TARGET <= HWY_AVX3   // two registers hold 32 values of the map
 // values[codes] for 256 codes: eight lookups in 32 values each, the upper bits choose among them.
 template <bool kSigned>
 void decode_block(const uint8_t* codes, float absmax, float* to) {
@@ -130,26 +74,8 @@ void fetch_codes(const uint8_t* codes, int64_t n, float absmax, float* to) {
   decode_block<kSigned>(padded, absmax, to);
 }
 
-// The code of x, from one that is at most a step or two away.
-template <bool kSigned>
-uint8_t settled(float x, float absmax, size_t code) {
-  const CodeMap& map = kSigned ? signed_code_map() : unsigned_code_map();
-  const float quotient = x / absmax;
-  while (code > 0 && quotient < map.thresholds[code - 1]) --code;
-  while (code < 255 && quotient >= map.thresholds[code]) ++code;
-  if (kSigned && x < 0.0f && code == map.zero) --code;
-  return static_cast<uint8_t>(code);
-}
-
-template <bool kSigned>
-void settle(uint64_t which, const float* x, float absmax, uint8_t* codes) {
-  for (; which != 0; which &= which - 1) {
-    const int i = std::countr_zero(which);
-    codes[i] = settled<kSigned>(x[i], absmax, codes[i]);
-  }
-}
-
-#if HWY_TARGET <= HWY_AVX3
+#if HWY_TARGET == HWY_AVX3_DL  // state_codes_vbmi-inl.h
+#elif HWY_TARGET <= HWY_AVX3
 // RankFormula in registers, its positions as whole numbers of 1/4096, half a band too high: the bits below a
 // rank are all small where the position is near it.
 struct RankRegisters {
