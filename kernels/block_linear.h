@@ -13,7 +13,8 @@ namespace gorgon {
 // x f32, or W in rows: decoded values are those of dequantise() in f32, sums those of gemm() on them, to the
 // bit. x bf16 and W in panels: x is taken in 15 bits for each 32 columns (the largest of them is 16383, ties
 // to even), its error at most 2^-15 of the largest: far below that of weights rounded to bf16. Products with
-// the integers of W are then exact within 32 columns, scaled and added in f32, in order of k. Row i of y
+// the integers of W are then exact within the columns that share a scale (32; Q6_K: 16), scaled and added in
+// f32, in order of k. Row i of y
 // depends on row i of x alone, to the bit, whatever M and the number of threads.
 void block_linear(ConstView x, const WeightMatrix& weight, View y, Write write, const Stream& stream);
 

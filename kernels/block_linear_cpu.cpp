@@ -49,23 +49,28 @@ using namespace simd::HWY_NAMESPACE;
 
 using IntegerVector = hn::Vec<hn::RebindToSigned<Full>>;
 
+// Quads [kQuad, kEnd) of a group, times rows of x: exact.
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL
 
-// Columns of a group times rows of x: the upper bytes of x, 256 times that, then the lower ones.
-template <class Block, int64_t kCount>
-HWY_INLINE void multiply_group(const uint32_t* words, const uint32_t* x,
-                               std::array<IntegerVector, kCount>& sums) {
-  const Quads q = Block::quads(words);
-  for (int64_t byte = 0; byte < 2; ++byte, x += kQuads * kCount) {
-    for (int64_t j = 0; j < kQuads; ++j) {
-      for (int64_t i = 0; i < kCount; ++i) {
-        const auto quad = _mm512_set1_epi32(static_cast<int>(x[j * kCount + i]));
-        sums[i].raw = _mm512_dpbusd_epi32(sums[i].raw, q[j].raw, quad);
-      }
+template <class Block, int64_t kCount, int kQuad, int kEnd>
+HWY_INLINE void add_quads(const uint32_t* words, const uint32_t* x, std::array<IntegerVector, kCount>& sums) {
+  if constexpr (kQuad < kEnd) {
+    const auto q = Block::template quad<kQuad>(words);
+    for (int64_t i = 0; i < kCount; ++i) {
+      const auto quad = _mm512_set1_epi32(static_cast<int>(x[kQuad * kCount + i]));
+      sums[i].raw = _mm512_dpbusd_epi32(sums[i].raw, q.raw, quad);
     }
-    if (byte == 1) return;
-    for (int64_t i = 0; i < kCount; ++i) sums[i] = hn::ShiftLeft<8>(sums[i]);
+    add_quads<Block, kCount, kQuad + 1, kEnd>(words, x, sums);
   }
+}
+
+// The upper bytes of x, 256 times that, then the lower ones.
+template <class Block, int64_t kCount, int kQuad, int kEnd>
+HWY_INLINE void multiply_quads(const uint32_t* words, const uint32_t* x,
+                               std::array<IntegerVector, kCount>& sums) {
+  add_quads<Block, kCount, kQuad, kEnd>(words, x, sums);
+  for (int64_t i = 0; i < kCount; ++i) sums[i] = hn::ShiftLeft<8>(sums[i]);
+  add_quads<Block, kCount, kQuad, kEnd>(words, x + 8 * kCount, sums);
 }
 
 #else
@@ -87,32 +92,42 @@ HWY_INLINE IntegerVector add_pairs(IntegerVector sum, WordVector q, uint32_t x) 
 #endif
 }
 
-template <class Block, int64_t kCount, int kPair>
-HWY_INLINE void multiply_pair(WordVector word, const uint32_t* x, std::array<IntegerVector, kCount>& sums) {
-  const auto q = Block::template pair<kPair>(word);
-  for (int64_t i = 0; i < kCount; ++i) sums[i] = add_pairs(sums[i], q, x[kPair * kCount + i]);
-}
-
-// Columns of a group times rows of x.
-template <class Block, int64_t kCount>
-HWY_INLINE void multiply_group(const uint32_t* words, const uint32_t* x,
+template <class Block, int64_t kCount, int kQuad, int kEnd>
+HWY_INLINE void multiply_quads(const uint32_t* words, const uint32_t* x,
                                std::array<IntegerVector, kCount>& sums) {
-  for (int64_t w = 0; w < Block::kWords; ++w, x += Block::kPairsOfWord * kCount) {
-    const auto word = hn::LoadU(Words(), words + w * kPanelRows);
-    multiply_pair<Block, kCount, 0>(word, x, sums);
-    multiply_pair<Block, kCount, 1>(word, x, sums);
-    if constexpr (Block::kPairsOfWord == 4) {
-      multiply_pair<Block, kCount, 2>(word, x, sums);
-      multiply_pair<Block, kCount, 3>(word, x, sums);
-    }
+  if constexpr (kQuad < kEnd) {
+    const auto quad = Block::template quad<kQuad>(words), mask = hn::Set(Words(), 0x00ff00ffu);
+    const auto even = hn::And(quad, mask), odd = hn::And(hn::ShiftRight<8>(quad), mask);
+    const uint32_t* pairs = x + 2 * kQuad * kCount;
+    for (int64_t i = 0; i < kCount; ++i) sums[i] = add_pairs(sums[i], even, pairs[i]);
+    for (int64_t i = 0; i < kCount; ++i) sums[i] = add_pairs(sums[i], odd, pairs[kCount + i]);
+    multiply_quads<Block, kCount, kQuad + 1, kEnd>(words, x, sums);
   }
 }
 
 #endif
 
-// sums[i][lanes] = row i of a strip times all groups of a part; sums of rows lie `stride` apart. Sums of a
-// group are exact; groups are added in order, whatever kCount. One vector of rows of the weight at a time:
-// two need more registers than there are, and the compiler then keeps sums in memory.
+// Columns of group g that share scale number kScale, times rows of x, added to `all`.
+template <class Block, int64_t kCount, int kScale>
+HWY_INLINE void multiply_part(const uint32_t* words, const PackedRows& x, int64_t g, const ScaleAndMin& by,
+                              std::array<hn::Vec<Full>, kCount>& all) {
+  constexpr int kQuads = 8 / Block::kScales;
+  const Full d;
+  std::array<IntegerVector, kCount> products;
+  for (int64_t i = 0; i < kCount; ++i) products[i] = hn::Zero(hn::RebindToSigned<Full>());
+  multiply_quads<Block, kCount, kScale * kQuads, (kScale + 1) * kQuads>(words, x.words + g * 16 * kCount,
+                                                                        products);
+  const float* sums = x.sums + (g * Block::kScales + kScale) * kCount;
+  for (int64_t i = 0; i < kCount; ++i) {
+    const auto scale = hn::Set(d, x.scales[g * kCount + i]);
+    all[i] = hn::MulAdd(hn::ConvertTo(d, products[i]), hn::Mul(by.scale, scale), all[i]);
+    all[i] = hn::MulAdd(by.min, hn::Set(d, sums[i]), all[i]);
+  }
+}
+
+// sums[i][lanes] = row i of a strip times all groups of a part; sums of rows lie `stride` apart. Products of
+// columns that share a scale are exact; they are added in order, whatever kCount. One vector of rows of the
+// weight at a time: two need more registers than there are, and the compiler then keeps sums in memory.
 template <class Block, int64_t kCount>
 void multiply_groups(const PackedRows& x, const PanelPart& part, int64_t groups, float* sums,
                      int64_t stride) {
@@ -122,15 +137,9 @@ void multiply_groups(const PackedRows& x, const PanelPart& part, int64_t groups,
   for (int64_t g = 0; g < groups; ++g) {
     const uint32_t* words = part.words + g * Block::kWords * kPanelRows;
     for (int64_t w = 0; w < Block::kWords; ++w) hwy::Prefetch(words + w * kPanelRows + kAhead);
-    std::array<IntegerVector, kCount> of_group;
-    for (int64_t i = 0; i < kCount; ++i) of_group[i] = hn::Zero(hn::RebindToSigned<Full>());
-    multiply_group<Block, kCount>(words, x.words + g * 16 * kCount, of_group);
-    const ScaleAndMin by = Block::scale_and_min(part, g);
-    for (int64_t i = 0; i < kCount; ++i) {
-      const auto scale = hn::Set(d, x.scales[g * kCount + i]), sum = hn::Set(d, x.sums[g * kCount + i]);
-      all[i] = hn::MulAdd(hn::ConvertTo(d, of_group[i]), hn::Mul(by.scale, scale), all[i]);
-      all[i] = hn::MulAdd(by.min, sum, all[i]);
-    }
+    const auto scales = Block::read(part, g);
+    multiply_part<Block, kCount, 0>(words, x, g, scales[0], all);
+    if constexpr (Block::kScales == 2) multiply_part<Block, kCount, 1>(words, x, g, scales[1], all);
   }
   for (int64_t i = 0; i < kCount; ++i) hn::Store(all[i], d, sums + i * stride);
 }
@@ -150,16 +159,7 @@ class PanelProduct {
       : weight_(weight), integers_(integers), m_(m), x_(x), buffers_(buffers), width_(panel_columns()) {}
 
   void run(int64_t row) {
-    if (in_panels(weight_)) {
-      switch (weight_.type) {
-        case DType::q4_0:
-          return multiply_panels<Nibbles<false>>(row);
-        case DType::q4_1:
-          return multiply_panels<Nibbles<true>>(row);
-        default:
-          return multiply_panels<Bytes>(row);
-      }
-    }
+    if (in_panels(weight_)) return run_panels(row);
     for (int64_t k = 0; k < weight_.columns; k += kDepth) {
       const int64_t depth = std::min(kDepth, weight_.columns - k);
       decode_rows(row, k, depth);
@@ -168,6 +168,27 @@ class PanelProduct {
   }
 
  private:
+  void run_panels(int64_t row) {
+    switch (weight_.type) {
+      case DType::q4_0:
+        return multiply_panels<Q4_0>(row);
+      case DType::q4_1:
+        return multiply_panels<Q4_1>(row);
+      case DType::q5_0:
+        return multiply_panels<Q5_0>(row);
+      case DType::q5_1:
+        return multiply_panels<Q5_1>(row);
+      case DType::q8_0:
+        return multiply_panels<Q8_0>(row);
+      case DType::q4_k:
+        return multiply_panels<Q4_K>(row);
+      case DType::q5_k:
+        return multiply_panels<Q5_K>(row);
+      default:
+        return multiply_panels<Q6_K>(row);
+    }
+  }
+
   template <class Block>
   void multiply_panels(int64_t row) {
     const PanelShape shape = panel_shape(weight_.type, weight_.columns);
@@ -189,7 +210,7 @@ class PanelProduct {
     static constexpr auto kKernels = group_kernels<Block>(std::make_index_sequence<kStripRows>());
     for (int64_t i = 0; i < m_; i += kStripRows) {
       const int64_t rows = std::min(kStripRows, m_ - i), at = i * groups;
-      const PackedRows x{nullptr, x_.words + at * 16, x_.scales + at, x_.sums + at};
+      const PackedRows x{nullptr, x_.words + at * 16, x_.scales + at, x_.sums + at * Block::kScales};
       for (int64_t part = 0; part < 2; ++part) {
         kKernels[static_cast<size_t>(rows - 1)](x, parts[static_cast<size_t>(part)], groups,
                                                 buffers_.sums + i * width_ + part * width_ / 2, width_);
@@ -274,10 +295,11 @@ namespace {
 // Owns what the kernels read and write.
 class RowPacker {
  public:
-  RowPacker(ConstView x, DType type, bool integers, const Stream& stream)
-      : memory_(DType::f32, {integers ? x.elements() / 2 + x.elements() / 16 : x.elements()}) {
+  // `scales` of a group of the weight; 0 leaves x as it is, in f32.
+  RowPacker(ConstView x, int64_t scales, const Stream& stream)
+      : memory_(DType::f32, {scales > 0 ? x.elements() / kGroup * (16 + 1 + scales) : x.elements()}) {
     float* next = memory_.as<float>();
-    const int64_t columns = x.columns(), groups = columns / 32, m = x.rows();
+    const int64_t columns = x.columns(), groups = columns / kGroup, m = x.rows();
     const int64_t strip = HWY_DYNAMIC_DISPATCH(strip_rows)();
     PackedRowsOut out{next, reinterpret_cast<uint32_t*>(next), next + m * columns / 2, nullptr};
     out.sums = out.scales + m * groups;
@@ -285,9 +307,9 @@ class RowPacker {
     const auto pack = [&](int64_t s) {
       const int64_t row = s * strip, rows = std::min(strip, m - row);
       HWY_DYNAMIC_DISPATCH(pack_strip)
-      (x, type, integers, row, rows,
+      (x, scales, row, rows,
        {out.values + row * columns, out.words + row * columns / 2, out.scales + row * groups,
-        out.sums + row * groups});
+        out.sums + row * groups * scales});
     };
     const int64_t strips = (m + strip - 1) / strip;
     if (strips <= 2) {
@@ -321,7 +343,7 @@ class PanelMemory {
 
 void block_linear(ConstView x, const WeightMatrix& weight, View y, Write write, const Stream& stream) {
   const bool integers = x.type == DType::bf16 && in_panels(weight);
-  const RowPacker packer(x, weight.type, integers, stream);
+  const RowPacker packer(x, integers ? scales_of_group(weight.type) : 0, stream);
   const int64_t width = HWY_DYNAMIC_DISPATCH(panel_rows)(), m = x.rows();
   const int64_t panels = (weight.rows + width - 1) / width;
   // Some panels at a time lie one behind the other in memory; enough pieces keep every thread busy.

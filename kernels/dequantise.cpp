@@ -34,10 +34,11 @@ void dequantise(const WeightMatrix& weight, int64_t begin, View out, const Strea
   require(!weight.empty() && 0 <= begin && out.rows() <= weight.rows - begin, "dequantise",
           "rows outside the weight");
   if (in_panels(weight)) {
-    const int64_t row_bytes = bytes_of(weight.type, weight.columns);
-    Tensor rows(DType::u8, {out.rows() * row_bytes});
-    for (int64_t i = 0; i < out.rows(); ++i) blocks_of_row(weight, begin + i, rows.data() + i * row_bytes);
-    dequantise(BasicView<const std::byte>{rows.data(), weight.type, out.shape, Device{}, 0}, out, stream);
+    Tensor rows(DType::f32, {out.rows(), weight.columns});
+    for (int64_t i = 0; i < out.rows(); ++i) {
+      read_panel_row(weight, begin + i, rows.as<float>() + i * weight.columns);
+    }
+    dequantise(rows.view(), out, stream);
     return;
   }
   const ConstView all = BasicView<const std::byte>{

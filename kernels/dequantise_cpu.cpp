@@ -11,6 +11,7 @@
 
 #include "kernels/dequantise.h"
 #include "kernels/error.h"
+#include "kernels/k_scales.h"
 #include "kernels/quantise.h"
 #include "kernels/thread_pool.h"
 
@@ -86,25 +87,13 @@ void decode_q8_0(const std::byte* block, float* y) {
   for (int j = 0; j < 32; ++j) y[j] = d * static_cast<float>(q[j]);
 }
 
-// Scale and minimum j of the 8 that 12 bytes hold in 6 bits each: the first four plainly, of the last four
-// the lower 4 bits in bytes 8..11 and the upper 2 above the first four.
-struct ScaleAndMin {
-  float scale;
-  float min;
-};
-ScaleAndMin scale_and_min(const uint8_t* packed, int j) {
-  if (j < 4) return {static_cast<float>(packed[j] & 63), static_cast<float>(packed[j + 4] & 63)};
-  return {static_cast<float>((packed[j + 4] & 15) | ((packed[j - 4] >> 6) << 4)),
-          static_cast<float>((packed[j + 4] >> 4) | ((packed[j] >> 6) << 4))};
-}
-
 void decode_q4_k(const std::byte* block, float* y) {
   const float d = load_half(block);
   const float dmin = load_half(block + 2);
   for (int part = 0; part < 8; ++part) {  // 32 values: halves of the same 32 bytes for parts 2i and 2i + 1
-    const auto [scale, min] = scale_and_min(bytes_at(block + 4), part);
-    const float part_d = d * scale;
-    const float part_min = dmin * min;
+    const auto [scale, min] = k_scale_and_min(bytes_at(block + 4), part);
+    const float part_d = d * static_cast<float>(scale);
+    const float part_min = dmin * static_cast<float>(min);
     const uint8_t* low = bytes_at(block + 16) + 32 * (part / 2);
     const int shift = part % 2 * 4;
     for (int j = 0; j < 32; ++j) {
@@ -118,9 +107,9 @@ void decode_q5_k(const std::byte* block, float* y) {
   const float dmin = load_half(block + 2);
   const uint8_t* high = bytes_at(block + 16);  // bit `part` of byte j is the fifth bit of value j of the part
   for (int part = 0; part < 8; ++part) {
-    const auto [scale, min] = scale_and_min(bytes_at(block + 4), part);
-    const float part_d = d * scale;
-    const float part_min = dmin * min;
+    const auto [scale, min] = k_scale_and_min(bytes_at(block + 4), part);
+    const float part_d = d * static_cast<float>(scale);
+    const float part_min = dmin * static_cast<float>(min);
     const uint8_t* low = bytes_at(block + 48) + 32 * (part / 2);
     const int shift = part % 2 * 4;
     for (int j = 0; j < 32; ++j) {

@@ -38,7 +38,8 @@ HWY_INLINE void pack_quads([[maybe_unused]] const int32_t* q, [[maybe_unused]] u
 constexpr float kMostQ = 16383;
 
 struct GroupNumbers {
-  float scale, sum;
+  float scale;
+  std::array<int32_t, 2> sums;  // of q, of 16 columns each
 };
 
 template <typename T>
@@ -51,68 +52,69 @@ HWY_INLINE GroupNumbers quantise_group(const T* x, int32_t* q) {
   const float largest = hn::GetLane(hn::MaxOfLanes(d, most));
   if (!(largest > 0)) {  // zeros
     std::fill_n(q, kGroup, 0);
-    return {0, 0};
+    return {0, {}};
   }
   const auto inverse = hn::Set(d, kMostQ / largest);
-  auto sums = hn::Zero(whole);
-  for (int64_t i = 0; i < kGroup; i += lanes) {
-    const auto value = hn::NearestInt(hn::Mul(load(d, x + i), inverse));
-    sums = hn::Add(sums, value);
-    hn::StoreU(value, whole, q + i);
+  GroupNumbers numbers{largest / kMostQ, {}};
+  for (int64_t half = 0; half < 2; ++half) {
+    auto sums = hn::Zero(whole);
+    for (int64_t i = half * 16; i < (half + 1) * 16; i += lanes) {
+      const auto value = hn::NearestInt(hn::Mul(load(d, x + i), inverse));
+      sums = hn::Add(sums, value);
+      hn::StoreU(value, whole, q + i);
+    }
+    numbers.sums[static_cast<size_t>(half)] = hn::GetLane(hn::SumOfLanes(whole, sums));
   }
-  const float scale = largest / kMostQ;
-  return {scale, scale * static_cast<float>(hn::GetLane(hn::SumOfLanes(whole, sums)))};
+  return numbers;
 }
 
-// The words of one row of a group, `rows` apart: pairs of columns, or quads of the upper and lower bytes.
-HWY_INLINE void write_words(const int32_t* q, const std::array<uint8_t, kGroup>& columns, int64_t rows,
-                            uint32_t* words) {
+// The words of one row of a group, `rows` apart: quads of the upper and lower bytes, or pairs of columns as
+// bytes of a quad (block_panels-inl.h) become when they move apart: 0 and 2, then 1 and 3.
+HWY_INLINE void write_words(const int32_t* q, int64_t rows, uint32_t* words) {
   if constexpr (kHasVnni) {
     std::array<uint32_t, 16> quads;
     pack_quads(q, quads.data());
     for (size_t i = 0; i < quads.size(); ++i) words[static_cast<int64_t>(i) * rows] = quads[i];
     return;
   }
-  for (size_t p = 0; p < 16; ++p) {
-    const auto low = static_cast<uint32_t>(q[columns[2 * p]]) & 0xffffu;
-    words[static_cast<int64_t>(p) * rows] = low | static_cast<uint32_t>(q[columns[2 * p + 1]]) << 16;
+  for (int64_t p = 0; p < 16; ++p) {
+    const int32_t* pair = q + p / 2 * 4 + p % 2;
+    words[p * rows] = (static_cast<uint32_t>(pair[0]) & 0xffffu) | static_cast<uint32_t>(pair[2]) << 16;
   }
 }
 
 template <typename T>
-void pack_integers(ConstView x, const std::array<uint8_t, kGroup>& columns, int64_t row, int64_t rows,
-                   const PackedRowsOut& to) {
+void pack_integers(ConstView x, int64_t scales, int64_t row, int64_t rows, const PackedRowsOut& to) {
   const int64_t groups = x.columns() / kGroup;
   for (int64_t i = 0; i < rows; ++i) {
     const T* from = x.as<T>() + (row + i) * x.stride();
     for (int64_t g = 0; g < groups; ++g) {
       HWY_ALIGN int32_t q[kGroup];
-      const GroupNumbers numbers = quantise_group(from + g * kGroup, q);
-      to.scales[g * rows + i] = numbers.scale;
-      to.sums[g * rows + i] = numbers.sum;
-      write_words(q, columns, rows, to.words + g * 16 * rows + i);
+      const auto [scale, halves] = quantise_group(from + g * kGroup, q);
+      to.scales[g * rows + i] = scale;
+      float* sums = to.sums + g * scales * rows + i;
+      sums[0] = scale * static_cast<float>(scales == 1 ? halves[0] + halves[1] : halves[0]);
+      if (scales == 2) sums[rows] = scale * static_cast<float>(halves[1]);
+      write_words(q, rows, to.words + g * 16 * rows + i);
     }
   }
 }
 
-// One strip: rows [row, row + rows) of x.
+// One strip: rows [row, row + rows) of x; `scales` of a group of the weight, 0 for x as f32.
 template <typename T>
-void pack_strip_of(ConstView x, DType type, bool integers, int64_t row, int64_t rows,
-                   const PackedRowsOut& to) {
-  if (!integers) {
+void pack_strip_of(ConstView x, int64_t scales, int64_t row, int64_t rows, const PackedRowsOut& to) {
+  if (scales == 0) {
     pack_transposed(x.as<T>() + row * x.stride(), x.stride(), rows, x.columns(), rows, to.values);
-  } else if (type == DType::q8_0) {
-    pack_integers<T>(x, Bytes::kColumns, row, rows, to);
   } else {
-    pack_integers<T>(x, Nibbles<true>::kColumns, row, rows, to);
+    pack_integers<T>(x, scales, row, rows, to);
   }
 }
 
-void pack_strip(ConstView x, DType type, bool integers, int64_t row, int64_t rows, const PackedRowsOut& to) {
+void pack_strip(ConstView x, int64_t scales, int64_t row, int64_t rows, const PackedRowsOut& to) {
   if (x.type == DType::f32) {
-    pack_strip_of<float>(x, type, integers, row, rows, to);
+    pack_strip_of<float>(x, scales, row, rows, to);
   } else {
-    pack_strip_of<bf16>(x, type, integers, row, rows, to);
+    pack_strip_of<bf16>(x, scales, row, rows, to);
   }
 }
 

@@ -88,7 +88,12 @@ void Backbone::attend(int64_t l, View x, const BackboneContext& context, ConstVi
   const View normed = workspace.take("normed states", compute_, {n, c.hidden_size});
   const View qkv = workspace.take("queries, keys and values", compute_, {n, q_width + 2 * kv_width});
   norm(x, w.attention_norm, normed, stream);
-  product("backbone: queries, keys, values", normed, w.query_key_value, qkv, Write::overwrite, stream);
+  const View first = qkv.columns(0, w.query_key_value.rows);
+  product("backbone: queries, keys, values", normed, w.query_key_value, first, Write::overwrite, stream);
+  if (!w.value.empty()) {
+    const View rest = qkv.columns(q_width + kv_width, q_width + 2 * kv_width);
+    product("backbone: queries, keys, values", normed, w.value, rest, Write::overwrite, stream);
+  }
   {
     const ProfileScope scope(stream, "backbone: rotary embedding");
     rotary_embedding(qkv.columns(0, q_width + kv_width), c.head_dim, positions, rotary_, stream);

@@ -101,6 +101,13 @@ class Importer {
     return result;
   }
 
+  // Whether two matrices keep blocks that one would lose.
+  bool stay_apart(const std::vector<Part>& parts, const Part& other) const {
+    const DType type = common_block_type(parts), of_other = common_block_type({other});
+    return storage_ == WeightStorage::as_stored && type != of_other && is_block_quantised(type) &&
+           is_block_quantised(of_other);
+  }
+
   Tensor vector(const std::string& name, int64_t size) {
     Tensor result(DType::f32, {size});
     add_jobs(part(name, 1), size, DType::f32, result.data());
@@ -203,10 +210,15 @@ LayerWeights load_layer(const ModelFiles& files, int64_t l, Importer& importer) 
   const int64_t pairs = files.interleaved_heads ? c.head_dim : 0;
   LayerWeights layer;
   layer.attention_norm = importer.vector(n.layer(l, n.attention_norm), c.hidden_size);
-  layer.query_key_value =
-      importer.matrix({importer.part(n.layer(l, n.query), q, pairs),
-                       importer.part(n.layer(l, n.key), kv, pairs), importer.part(n.layer(l, n.value), kv)},
-                      c.hidden_size);
+  const Part query = importer.part(n.layer(l, n.query), q, pairs),
+             key = importer.part(n.layer(l, n.key), kv, pairs),
+             value = importer.part(n.layer(l, n.value), kv);
+  if (importer.stay_apart({query, key}, value)) {
+    layer.query_key_value = importer.matrix({query, key}, c.hidden_size);
+    layer.value = importer.matrix({value}, c.hidden_size);
+  } else {
+    layer.query_key_value = importer.matrix({query, key, value}, c.hidden_size);
+  }
   layer.attention_output = importer.matrix({importer.part(n.layer(l, n.attention_output), c.hidden_size)}, q);
   layer.feed_forward_norm = importer.vector(n.layer(l, n.feed_forward_norm), c.hidden_size);
   layer.gate_up = importer.matrix({importer.part(n.layer(l, n.gate), c.intermediate_size),
@@ -224,6 +236,7 @@ LayerWeights load_layer(const ModelFiles& files, int64_t l, Importer& importer) 
   importer.move(layer.feed_forward_norm);
   importer.move(layer.gate_up);
   importer.move(layer.down);
+  if (!layer.value.empty()) importer.move(layer.value);
   return layer;
 }
 

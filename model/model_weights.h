@@ -11,12 +11,14 @@
 namespace gorgon {
 
 struct LayerWeights {
-  Tensor attention_norm;          // f32[H]
-  WeightMatrix query_key_value;   // [(heads + 2 kv_heads) * head_dim, H], rows of q, then k, then v
+  Tensor attention_norm;  // f32[H]
+  // [(heads + 2 kv_heads) * head_dim, H], rows of q, then k, then v; without v where `value` has it
+  WeightMatrix query_key_value;
   WeightMatrix attention_output;  // [H, heads * head_dim]
   Tensor feed_forward_norm;       // f32[H]
   WeightMatrix gate_up;           // [2 I, H], rows of gate, then up
   WeightMatrix down;              // [H, I]
+  WeightMatrix value;  // [kv_heads * head_dim, H] as GGUF blocks of another type than q and k; or empty
 };
 
 struct ModelWeights {
@@ -37,7 +39,8 @@ struct ModelWeights {
 // Throws Error(model).
 //
 // WeightStorage::as_stored keeps matrices of GGUF blocks as they are (all but the embedding table; parts of
-// one matrix that differ in type are converted): a step of decoding then reads 4 to 8 bits a weight.
+// one matrix that differ in type are converted, but for v, which files of mixed types keep in more bits than
+// q and k): a step of decoding then reads 4 to 8 bits a weight.
 // WeightStorage::compact_tables keeps just the embedding table and an lm_head tied to it so, in rows: for a
 // CPU that reads some of their rows now and then, and gets from them the bits of converted ones.
 //

@@ -20,7 +20,8 @@ inline ModelWeights moved(const ModelWeights& weights, Device device) {
   for (const LayerWeights& l : weights.layers) {
     to.layers.push_back({l.attention_norm.to(device), moved(l.query_key_value, device),
                          moved(l.attention_output, device), l.feed_forward_norm.to(device),
-                         moved(l.gate_up, device), moved(l.down, device)});
+                         moved(l.gate_up, device), moved(l.down, device),
+                         l.value.empty() ? WeightMatrix{} : moved(l.value, device)});
   }
   return to;
 }
