@@ -5,8 +5,6 @@
 #include <cstring>
 #include <utility>
 
-#include <hwy/cache_control.h>
-
 #include "kernels/block_linear.h"
 #include "kernels/dequantise.h"
 #include "kernels/fixed_vectors.h"  // sums are arrays of vectors
@@ -24,8 +22,7 @@
 #define GORGON_KERNELS_BLOCK_LINEAR_CPU
 namespace gorgon::cpu {
 
-constexpr int64_t kDepth = 256;   // columns that a panel holds at a time; chains of gemm() are as long
-constexpr int64_t kAhead = 2048;  // words that are asked for before they are needed
+constexpr int64_t kDepth = 256;  // columns that a panel holds at a time; chains of gemm() are as long
 constexpr int64_t kWidestPanel = 32, kTallestStrip = 8;  // of the widest target
 
 // Memory of one thread, for panels of all widths.
@@ -136,7 +133,7 @@ void multiply_groups(const PackedRows& x, const PanelPart& part, int64_t groups,
   for (int64_t i = 0; i < kCount; ++i) all[i] = hn::Zero(d);
   for (int64_t g = 0; g < groups; ++g) {
     const uint32_t* words = part.words + g * Block::kWords * kPanelRows;
-    for (int64_t w = 0; w < Block::kWords; ++w) hwy::Prefetch(words + w * kPanelRows + kAhead);
+    fetch_ahead<Block>(words);
     const auto scales = Block::read(part, g);
     multiply_part<Block, kCount, 0>(words, x, g, scales[0], all);
     if constexpr (Block::kScales == 2) multiply_part<Block, kCount, 1>(words, x, g, scales[1], all);

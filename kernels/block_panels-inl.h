@@ -10,6 +10,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
+
+#include <hwy/cache_control.h>
 
 #include "kernels/block_panels.h"
 #include "kernels/panels-inl.h"
@@ -175,6 +178,13 @@ using Q4_K = Block<FourBits, TwiceScaledWithMin>;
 using Q5_K = Block<FiveBits, TwiceScaledWithMin>;
 using Q6_K = Block<SixBits, TwiceScaledByHalves<32>>;
 
+// Asks for words of a group some time before they are needed.
+template <class Block>
+HWY_INLINE void fetch_ahead(const uint32_t* words) {
+  constexpr int64_t kAhead = 2048;
+  for (int64_t i = 0; i < Block::kWords; ++i) hwy::Prefetch(words + i * kPanelRows + kAhead);
+}
+
 // Columns of a quad as f32, `step` values apart. Multiplied and added in two roundings, as dequantise() does;
 // products of the types without a minimum are exact, so that it changes nothing.
 template <class Block, int kQuad>
@@ -201,6 +211,7 @@ void f32_panel(const std::array<PanelPart, 2>& parts, int64_t begin, int64_t end
     for (int64_t half = 0; half < 2; ++half) {
       const PanelPart& part = parts[static_cast<size_t>(half)];
       const uint32_t* words = part.words + g * Block::kWords * kPanelRows;
+      fetch_ahead<Block>(words);
       const auto scales = Block::read(part, g);
       float* out = to + half * lanes;
       f32_quad<Block, 0>(words, scales, step, out);
