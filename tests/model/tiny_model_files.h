@@ -14,12 +14,18 @@
 
 namespace gorgon {
 
+struct GgufBlocks {
+  uint32_t type;  // GGUF's number
+  std::string bytes;
+};
+
 // A Llama of one layer as GGUF, to be changed key by key and tensor by tensor: hidden 4, heads 2 of 2, one
 // key head, intermediate 6, vocabulary 5, tied.
 struct TinyGguf {
   std::map<std::string, std::string> keys;              // encoded
   std::map<std::string, std::vector<int64_t>> tensors;  // outermost first, f32
   std::map<std::string, std::vector<float>> values;     // where not 0.5 everywhere
+  std::map<std::string, GgufBlocks> blocks;             // instead of f32
 
   TinyGguf() {
     set(gguf_string("general.architecture", "llama"), "general.architecture");
@@ -50,7 +56,14 @@ struct TinyGguf {
     GgufFile file;
     for (const auto& [key, encoded] : keys) file.keys.push_back(encoded);
     for (const auto& [name, shape] : tensors) {
-      file.tensors.push_back(gguf_tensor(name, {shape.rbegin(), shape.rend()}, 0, file.data.size()));
+      const auto stored = blocks.find(name);
+      const uint32_t type = stored == blocks.end() ? 0 : stored->second.type;
+      file.tensors.push_back(gguf_tensor(name, {shape.rbegin(), shape.rend()}, type, file.data.size()));
+      if (stored != blocks.end()) {
+        file.data += stored->second.bytes;
+        file.data.resize((file.data.size() + 31) / 32 * 32, '\0');
+        continue;
+      }
       size_t count = 1;
       for (const int64_t d : shape) count *= static_cast<size_t>(d);
       const auto given = values.find(name);
