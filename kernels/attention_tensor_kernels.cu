@@ -171,6 +171,7 @@ template <int D>
 __device__ void store_rows(const Rows<D>& rows, const SequenceOnDevice& s, int64_t warp_token, bf16* out,
                            int64_t out_stride) {
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+#pragma unroll
   for (int half = 0; half < 2; ++half) {
     float sum = rows.sum[half];
     sum += __shfl_xor_sync(kFullMask, sum, 1);
@@ -190,7 +191,7 @@ __device__ void store_rows(const Rows<D>& rows, const SequenceOnDevice& s, int64
 
 // A block: 64 tokens of one head, 16 a warp.
 template <int D>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, D == 96 ? 2 : 0)
     attention_tensor_kernel(const bf16* q, int64_t q_stride, bf16* out, int64_t out_stride,
                             GORGON_GRID_CONSTANT const AttentionBatch batch, AttentionHeads heads) {
   const SequenceOnDevice& s = batch.sequence[blockIdx.z];
@@ -210,6 +211,7 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t warp_token = first_token + static_cast<int64_t>(threadIdx.x) / kWarpSize * 16;
   const BlockSight seen = sight_of_block(batch, s, first_token, heads.window);
   Sight sight[2];
+#pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int64_t token = warp_token + lane / 4 + half * 8;
     sight[half] = sight_of(batch, s, token < s.tokens ? token : s.tokens - 1, heads.window);
@@ -220,7 +222,9 @@ __global__ void __launch_bounds__(kThreads)
   };
 
   Rows<D> rows;
+#pragma unroll
   for (auto& block : rows.output) block[0] = block[1] = block[2] = block[3] = 0.0f;
+#pragma unroll
   for (int half = 0; half < 2; ++half) {
     rows.top[half] = __uint_as_float(0xff800000u);
     rows.sum[half] = 0.0f;

@@ -32,4 +32,10 @@ void SideQueue::Mark::hold(const Stream& stream) const {
   cuda::hold(stream, event_);
 }
 
+void follow(const Stream& later, const Stream& earlier) {
+  require(later.device() == earlier.device(), "follow", "streams of two devices");
+  if (later.device().kind == DeviceKind::cpu) return;  // all that was asked for is done
+  cuda::follow(later, earlier);
+}
+
 }  // namespace gorgon

@@ -35,10 +35,15 @@ class SideQueue {
   void* queue_;
 };
 
+// What comes next in `later` waits for what `earlier` has to do now; both are of one device. The host waits
+// for neither.
+void follow(const Stream& later, const Stream& earlier);
+
 namespace cuda {
 void* create_side_queue(int index);
 void destroy_side_queue(int index, void* queue) noexcept;
 void follow(int index, void* queue, const Stream& stream);
+void follow(const Stream& later, const Stream& earlier);
 void* create_mark(int index, void* queue);
 void destroy_mark(int index, void* mark) noexcept;
 void hold(const Stream& stream, void* mark);

@@ -34,6 +34,11 @@ void follow(int index, void* queue, const Stream& stream) {
   cudaEventDestroy(event);  // when it has passed
 }
 
+void follow(const Stream& later, const Stream& earlier) {
+  const Queue& queue = queue_of(later);
+  follow(queue.device, queue.stream, earlier);
+}
+
 void* create_mark(int index, void* queue) {
   select_device(index);
   return event_in(static_cast<cudaStream_t>(queue));

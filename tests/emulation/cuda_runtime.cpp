@@ -14,14 +14,20 @@
 
 namespace gorgon::emulation {
 
-using Work = std::function<void()>;
+// What a stream does next: work, or to wait until another stream has done so many pieces.
+struct Piece {
+  std::function<void()> work;
+  StreamState* other = nullptr;
+  int64_t position = 0;
+};
 
 struct Graph {
-  std::vector<Work> work;
+  std::vector<Piece> work;
 };
 
 struct StreamState {
-  std::deque<Work> pending;
+  std::deque<Piece> pending;
+  int64_t born = 0;                // streams made before it
   int64_t asked = 0, done = 0;     // pieces of work since the beginning
   std::unique_ptr<Graph> capture;  // work goes here while it is there
   bool broken = false;             // something was done that a capture forbids
@@ -38,25 +44,71 @@ struct Runtime {
   std::set<StreamState*> streams;
   std::set<const void*> pinned;
   bool graphs = true, dry = false;
+  StreamOrder order = StreamOrder::late;
+  int64_t born = 0;
 };
 Runtime& runtime() {
   static Runtime instance;
   return instance;
 }
 
+bool has_happened(const Piece& piece) {
+  return piece.other == nullptr || !runtime().streams.contains(piece.other) ||
+         piece.other->done >= piece.position;
+}
+
+void run_until(StreamState& stream, int64_t position);
+
+// A stream that waits does the other's work when it comes to that.
+void run_one(StreamState& stream) {
+  const Piece piece = std::move(stream.pending.front());
+  stream.pending.pop_front();
+  ++stream.done;
+  try {
+    if (!has_happened(piece)) run_until(*piece.other, piece.position);
+    if (piece.work) piece.work();
+  } catch (...) {  // the hardware would be lost; tests go on
+    stream.done = stream.asked;
+    stream.pending.clear();
+    throw;
+  }
+}
+
 void run_until(StreamState& stream, int64_t position) {
   if (stream.done >= position) return;
   const KernelAccess access;  // opened once for all of it
-  while (stream.done < position) {
-    const Work work = std::move(stream.pending.front());
-    stream.pending.pop_front();
-    ++stream.done;
-    try {
-      work();
-    } catch (...) {  // the hardware would be lost; tests go on
-      stream.done = stream.asked;
-      stream.pending.clear();
-      throw;
+  while (stream.done < position) run_one(stream);
+}
+
+bool goes_ahead(const StreamState& stream) {
+  const auto is_younger = [&](const StreamState* s) { return s->born > stream.born; };
+  const auto is_older = [&](const StreamState* s) { return s->born < stream.born; };
+  const std::set<StreamState*>& all = runtime().streams;
+  switch (runtime().order) {
+    case StreamOrder::late:
+      return false;
+    case StreamOrder::early:
+      return true;
+    case StreamOrder::oldest_late:
+      return std::any_of(all.begin(), all.end(), is_older);
+    case StreamOrder::newest_late:
+      return std::any_of(all.begin(), all.end(), is_younger);
+  }
+  return false;
+}
+
+// Streams that go ahead do all that they need not wait for.
+void go_ahead() {
+  if (runtime().order == StreamOrder::late) return;
+  for (bool any = true; any;) {
+    any = false;
+    for (StreamState* stream : runtime().streams) {
+      if (!goes_ahead(*stream)) continue;
+      while (!stream->pending.empty() && has_happened(stream->pending.front())) {
+        const KernelAccess access;
+        run_one(*stream);
+        any = true;
+      }
     }
   }
 }
@@ -84,15 +136,30 @@ void copy(void* to, const void* from, size_t bytes) {
 
 }  // namespace
 
-void enqueue(StreamState* stream, Work work) {
-  if (stream->capture != nullptr) return stream->capture->work.push_back(std::move(work));
+namespace {
+
+void put(StreamState* stream, Piece piece) {
+  if (stream->capture != nullptr) return stream->capture->work.push_back(std::move(piece));
   if (runtime().dry) return;
-  stream->pending.push_back(std::move(work));
+  stream->pending.push_back(std::move(piece));
   ++stream->asked;
+  go_ahead();
+}
+
+}  // namespace
+
+void enqueue(StreamState* stream, std::function<void()> work) {
+  put(stream, {std::move(work)});
 }
 
 void finish_work(StreamState* stream) {
   run_until(*stream, stream->asked);
+  go_ahead();
+}
+
+void set_stream_order(StreamOrder order) {
+  run_all();
+  runtime().order = order;
 }
 
 void set_graphs(bool available) {
@@ -234,6 +301,7 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stre
 
 cudaError_t cudaStreamCreate(cudaStream_t* stream) {
   *stream = new StreamState;
+  (*stream)->born = runtime().born++;
   runtime().streams.insert(*stream);
   return cudaSuccess;
 }
@@ -249,7 +317,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (stream == nullptr) {
     run_all();
   } else {
-    run_until(*stream, stream->asked);
+    finish_work(stream);
   }
   return cudaSuccess;
 }
@@ -271,15 +339,13 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (const cudaError_t status = forbidden_in_capture(event->stream)) return status;
   host_calls().waits += event->stream->done < event->position ? 1 : 0;
   run_until(*event->stream, event->position);
+  go_ahead();
   return cudaSuccess;
 }
 
-// The waiting stream does the other's work when it comes to that.
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   if (const cudaError_t status = forbidden_in_capture(stream)) return status;
-  enqueue(stream, [other = event->stream, position = event->position] {
-    if (runtime().streams.contains(other)) run_until(*other, position);
-  });
+  if (event->stream != nullptr) put(stream, {{}, event->stream, event->position});
   return cudaSuccess;
 }
 
@@ -302,7 +368,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   ++host_calls().graph_launches;
-  for (const Work& work : executable->work) enqueue(stream, work);
+  for (const Piece& piece : executable->work) put(stream, piece);
   return cudaSuccess;
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {

@@ -44,6 +44,12 @@ struct StreamState;
 void enqueue(StreamState* stream, std::function<void()> work);
 void finish_work(StreamState* stream);  // all that was put into it
 
+// How far streams run that the host waits for nothing in, between what a GPU may do at the worst: all as late
+// as somebody's waiting allows (at first), all as early as their own waiting allows, or one kind of them late
+// and the others early. Where two streams share memory, an event that is missing shows in one of them.
+enum class StreamOrder { late, early, oldest_late, newest_late };
+void set_stream_order(StreamOrder order);
+
 // Whether streams can be captured, as those of a GPU can. At first they can.
 void set_graphs(bool available);
 
