@@ -17,6 +17,10 @@ void* SideQueue::native() const {
   return queue_;
 }
 
+void SideQueue::synchronize() const {
+  cuda::synchronize_side_queue(device_.index, queue_);
+}
+
 void SideQueue::follow(const Stream& stream) const {
   cuda::follow(device_.index, queue_, stream);
 }
@@ -36,6 +40,10 @@ void follow(const Stream& later, const Stream& earlier) {
   require(later.device() == earlier.device(), "follow", "streams of two devices");
   if (later.device().kind == DeviceKind::cpu) return;  // all that was asked for is done
   cuda::follow(later, earlier);
+}
+
+bool SideQueue::Mark::passed() const noexcept {
+  return cuda::passed(device_, event_);
 }
 
 }  // namespace gorgon

@@ -14,6 +14,7 @@ class SideQueue {
   SideQueue& operator=(const SideQueue&) = delete;
 
   void* native() const;                     // the driver's handle, a cudaStream_t
+  void synchronize() const;                 // the host waits for all of it
   void follow(const Stream& stream) const;  // what comes next here waits for what the stream has to do now
 
   // Behind what is in the queue now; the streams that are given it wait until then.
@@ -24,6 +25,9 @@ class SideQueue {
     Mark(const Mark&) = delete;
     Mark& operator=(const Mark&) = delete;
     void hold(const Stream& stream) const;
+    // Whether the queue has come to it; also where the device has failed, which the next call tells. Any
+    // thread may ask.
+    bool passed() const noexcept;
 
    private:
     int device_;
@@ -42,11 +46,13 @@ void follow(const Stream& later, const Stream& earlier);
 namespace cuda {
 void* create_side_queue(int index);
 void destroy_side_queue(int index, void* queue) noexcept;
+void synchronize_side_queue(int index, void* queue);
 void follow(int index, void* queue, const Stream& stream);
 void follow(const Stream& later, const Stream& earlier);
 void* create_mark(int index, void* queue);
 void destroy_mark(int index, void* mark) noexcept;
 void hold(const Stream& stream, void* mark);
+bool passed(int index, void* mark) noexcept;
 }  // namespace cuda
 
 }  // namespace gorgon

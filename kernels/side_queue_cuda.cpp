@@ -27,6 +27,11 @@ void destroy_side_queue(int index, void* queue) noexcept {
   cudaStreamDestroy(static_cast<cudaStream_t>(queue));
 }
 
+void synchronize_side_queue(int index, void* queue) {
+  select_device(index);
+  check(cudaStreamSynchronize(static_cast<cudaStream_t>(queue)), "cudaStreamSynchronize");
+}
+
 void follow(int index, void* queue, const Stream& stream) {
   select_device(index);
   cudaEvent_t event = event_in(queue_of(stream).stream);
@@ -52,6 +57,13 @@ void hold(const Stream& stream, void* mark) {
   const Queue& queue = queue_of(stream);
   select_device(queue.device);
   check(cudaStreamWaitEvent(queue.stream, static_cast<cudaEvent_t>(mark), 0), "cudaStreamWaitEvent");
+}
+
+bool passed(int index, void* mark) noexcept {
+  if (cudaSetDevice(index) != cudaSuccess) return true;
+  const cudaError_t status = cudaEventQuery(static_cast<cudaEvent_t>(mark));
+  if (status != cudaSuccess) cudaGetLastError();  // this thread's next call starts clean
+  return status != cudaErrorNotReady;
 }
 
 }  // namespace gorgon::cuda

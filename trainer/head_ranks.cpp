@@ -99,6 +99,8 @@ ConstView StateExchange::gather(const NamedState& state) {
   ranks_.device->all_gather_v(flat, elements(whole_, 0, whole_.elements()), state.counts, state.name, stream_)
       .wait();
   stream_.synchronize();
+  // A collective of a GPU that was aborted, because a rank is lost, leaves anything: none of it is saved.
+  if (ranks_.device != ranks_.host) ranks_.host->barrier(state.name);
   return whole_.view();
 }
 

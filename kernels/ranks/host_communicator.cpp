@@ -101,10 +101,14 @@ void HostCommunicator::work() {
     }
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
+    if (watch_.is_ending()) {  // no rank goes on with what this one has
+      changed_.wait(lock, [this] { return stopping_; });
+      return;
+    }
     lock.unlock();
-    watch_.begin(job.name);
+    const int64_t id = watch_.begin(job.name);
     job.work();
-    watch_.end();
+    watch_.end(id);
   }
 }
 

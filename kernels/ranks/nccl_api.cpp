@@ -11,7 +11,7 @@ template <typename Function>
 void find(void* library, const std::string& file, const char* name, Function*& function) {
   function = reinterpret_cast<Function*>(::dlsym(library, name));
   if (function != nullptr) return;
-  fail(ExitCode::resource, {file, name, "a function of NCCL 2.4 or later", "none", "install a newer NCCL"});
+  fail(ExitCode::resource, {file, name, "a function of NCCL 2.14 or later", "none", "install a newer NCCL"});
 }
 
 }  // namespace
@@ -27,7 +27,7 @@ NcclApi open_nccl(const std::string& library) {
   }
   NcclApi api;
   find(handle, library, "ncclGetUniqueId", api.get_unique_id);
-  find(handle, library, "ncclCommInitRank", api.comm_init_rank);
+  find(handle, library, "ncclCommInitRankConfig", api.comm_init_rank_config);
   find(handle, library, "ncclCommDestroy", api.comm_destroy);
   find(handle, library, "ncclCommAbort", api.comm_abort);
   find(handle, library, "ncclGetErrorString", api.get_error_string);

@@ -8,8 +8,6 @@
 namespace gorgon {
 namespace {
 
-constexpr int kInProgress = 7;  // ncclInProgress
-
 int type_of(DType type, std::string_view what) {
   switch (type) {
     case DType::u8:
@@ -38,55 +36,65 @@ int64_t total(const std::vector<int64_t>& counts) {
 
 }  // namespace
 
-NcclCommunicator::NcclCommunicator(const NcclApi& api, Communicator& host, Device device)
-    : Communicator(host.rank(), host.size()), api_(api), host_(host), device_(device), queue_(device) {
+NcclCommunicator::NcclCommunicator(const NcclApi& api, Communicator& host, PeerWatch& watch, Device device)
+    : Communicator(host.rank(), host.size()),
+      api_(api),
+      host_(host),
+      device_(device),
+      queue_(device),
+      group_(api, watch, id_of_job(), rank_, size_) {}
+
+NcclId NcclCommunicator::id_of_job() {
   NcclId id{};
-  if (rank_ == 0) check(api_.get_unique_id(&id), "its id");
-  const std::string text = broadcast_text(host, std::string(id.bytes, sizeof id.bytes), "the id of NCCL");
-  text.copy(id.bytes, sizeof id.bytes);
-  check(api_.comm_init_rank(&comm_, size_, id, rank_), "the start");
+  const int result = rank_ == 0 ? api_.get_unique_id(&id) : kNcclSuccess;
+  if (result != kNcclSuccess) {
+    fail(ExitCode::peer, {"rank 0", "NCCL", "an id for the ranks to meet by", api_.get_error_string(result),
+                          "NCCL_DEBUG=INFO tells more"});
+  }
+  broadcast_text(host_, std::string(id.bytes, sizeof id.bytes), "the id of NCCL")
+      .copy(id.bytes, sizeof id.bytes);
+  return id;
 }
 
-NcclCommunicator::~NcclCommunicator() {
-  if (comm_ != nullptr) api_.comm_destroy(comm_);
+void NcclCommunicator::finish() {
+  queue_.synchronize();
 }
 
 void NcclCommunicator::abort() noexcept {
-  if (comm_ != nullptr) api_.comm_abort(comm_);
-  comm_ = nullptr;
-}
-
-void NcclCommunicator::check(int result, const std::string& what) const {
-  if (result == 0 || result == kInProgress) return;
-  fail(ExitCode::peer, {"rank " + std::to_string(rank_), "NCCL, " + what, "success",
-                        api_.get_error_string(result), "NCCL_DEBUG=INFO tells more"});
+  group_.abort();
 }
 
 // The stream waits behind what is in the queue now, when the caller waits.
-Pending NcclCommunicator::finish(std::string what, const Stream& stream) {
-  auto mark = std::make_shared<SideQueue::Mark>(queue_);
-  return {std::async(std::launch::deferred,
-                     [this, mark, what = std::move(what), &stream] {
-                       int result = 0;
-                       if (comm_ != nullptr) check(api_.comm_get_async_error(comm_, &result), what);
-                       check(result, what);
-                       mark->hold(stream);
-                     }),
-          seconds_waited_};
+Pending NcclCommunicator::submit(const std::string& name, const Stream& stream,
+                                 const NcclGroup::Calls& calls) {
+  queue_.follow(stream);
+  const std::shared_ptr<SideQueue::Mark> mark = group_.submit(name, queue_, calls);
+  return {std::async(std::launch::deferred, [mark, &stream] { mark->hold(stream); }), seconds_waited_};
+}
+
+int NcclCommunicator::for_parts(DType type, const std::vector<int64_t>& counts, const PartCall& call) {
+  int first = api_.group_start();
+  int64_t begin = 0;
+  for (int r = 0; r < size_; ++r) {
+    const int64_t count = counts[static_cast<size_t>(r)];
+    const int result = count > 0 ? call(begin, static_cast<size_t>(count), r) : kNcclSuccess;
+    if (first == kNcclSuccess || first == kNcclInProgress) first = result;
+    begin += bytes_of(type, count);
+  }
+  const int last = api_.group_end();
+  return first == kNcclSuccess || first == kNcclInProgress ? last : first;
 }
 
 Pending NcclCommunicator::all_reduce(View values, ReduceOp op, std::string_view what, const Stream& stream) {
   check_view(values, device_);
-  const std::string called = "all_reduce of " + std::string(what);
-  queue_.follow(stream);
-  if (values.elements() > 0) {
-    const NcclOp wanted = op == ReduceOp::sum ? NcclOp::sum : NcclOp::max;
-    check(api_.all_reduce(values.data, values.data, static_cast<size_t>(values.elements()),
-                          type_of(values.type, what), static_cast<int>(wanted), comm_, queue_.native()),
-          called);
-  }
   bytes_received_ += 2 * (size_ - 1) * bytes_of(values.type, values.elements()) / size_;
-  return finish(called, stream);
+  const int type = type_of(values.type, what);
+  const NcclOp wanted = op == ReduceOp::sum ? NcclOp::sum : NcclOp::max;
+  if (values.elements() == 0) return {};
+  return submit("all_reduce of " + std::string(what), stream, [&](void* comm) {
+    return api_.all_reduce(values.data, values.data, static_cast<size_t>(values.elements()), type,
+                           static_cast<int>(wanted), comm, queue_.native());
+  });
 }
 
 // NCCL's own gather takes equal parts: one broadcast of every rank's part, in one group.
@@ -97,22 +105,15 @@ Pending NcclCommunicator::all_gather_v(ConstView mine, View all, const std::vect
   require(std::ssize(counts) == size_ && mine.elements() == counts[static_cast<size_t>(rank_)] &&
               all.elements() == total(counts) && mine.type == all.type,
           "NcclCommunicator", "counts of all_gather_v");
-  const std::string called = "all_gather of " + std::string(what);
-  queue_.follow(stream);
-  check(api_.group_start(), called);
-  std::byte* place = all.data;
-  for (int r = 0; r < size_; ++r) {
-    const int64_t count = counts[static_cast<size_t>(r)];
-    if (count > 0) {
-      check(api_.broadcast(r == rank_ ? mine.data : place, place, static_cast<size_t>(count),
-                           type_of(all.type, what), r, comm_, queue_.native()),
-            called);
-    }
-    place += bytes_of(all.type, count);
-  }
-  check(api_.group_end(), called);
   bytes_received_ += bytes_of(all.type, all.elements() - mine.elements());
-  return finish(called, stream);
+  const int type = type_of(all.type, what);
+  if (all.elements() == 0) return {};
+  return submit("all_gather of " + std::string(what), stream, [&](void* comm) {
+    return for_parts(all.type, counts, [&](int64_t begin, size_t count, int r) {
+      std::byte* place = all.data + begin;
+      return api_.broadcast(r == rank_ ? mine.data : place, place, count, type, r, comm, queue_.native());
+    });
+  });
 }
 
 Pending NcclCommunicator::reduce_scatter_v(ConstView values, View mine, const std::vector<int64_t>& counts,
@@ -122,35 +123,26 @@ Pending NcclCommunicator::reduce_scatter_v(ConstView values, View mine, const st
   require(std::ssize(counts) == size_ && mine.elements() == counts[static_cast<size_t>(rank_)] &&
               values.elements() == total(counts) && mine.type == values.type,
           "NcclCommunicator", "counts of reduce_scatter_v");
-  const std::string called = "reduce_scatter of " + std::string(what);
-  queue_.follow(stream);
-  check(api_.group_start(), called);
-  const std::byte* part = values.data;
-  for (int r = 0; r < size_; ++r) {
-    const int64_t count = counts[static_cast<size_t>(r)];
-    if (count > 0) {
-      check(api_.reduce(part, mine.data, static_cast<size_t>(count), type_of(values.type, what),
-                        static_cast<int>(NcclOp::sum), r, comm_, queue_.native()),
-            called);
-    }
-    part += bytes_of(values.type, count);
-  }
-  check(api_.group_end(), called);
   bytes_received_ += (size_ - 1) * bytes_of(mine.type, mine.elements());
-  return finish(called, stream);
+  const int type = type_of(values.type, what);
+  if (values.elements() == 0) return {};
+  return submit("reduce_scatter of " + std::string(what), stream, [&](void* comm) {
+    return for_parts(values.type, counts, [&](int64_t begin, size_t count, int r) {
+      return api_.reduce(values.data + begin, mine.data, count, type, static_cast<int>(NcclOp::sum), r, comm,
+                         queue_.native());
+    });
+  });
 }
 
 Pending NcclCommunicator::broadcast(View values, int root, std::string_view what, const Stream& stream) {
   check_view(values, device_);
-  const std::string called = "broadcast of " + std::string(what);
-  queue_.follow(stream);
-  if (values.elements() > 0) {
-    check(api_.broadcast(values.data, values.data, static_cast<size_t>(values.elements()),
-                         type_of(values.type, what), root, comm_, queue_.native()),
-          called);
-  }
   if (rank_ != root) bytes_received_ += bytes_of(values.type, values.elements());
-  return finish(called, stream);
+  const int type = type_of(values.type, what);
+  if (values.elements() == 0) return {};
+  return submit("broadcast of " + std::string(what), stream, [&](void* comm) {
+    return api_.broadcast(values.data, values.data, static_cast<size_t>(values.elements()), type, root, comm,
+                          queue_.native());
+  });
 }
 
 void NcclCommunicator::barrier(std::string_view what) {

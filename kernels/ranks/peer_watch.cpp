@@ -174,15 +174,25 @@ void PeerWatch::set_step(int64_t step) {
   step_ = step;
 }
 
-void PeerWatch::begin(std::string_view collective) {
+int64_t PeerWatch::begin(std::string_view collective, Starts starts) {
   const std::lock_guard lock(mutex_);
-  collective_ = collective;
-  since_ = Clock::now();
+  under_way_.push_back({++begun_, std::string(collective), starts == Starts::now, Clock::now()});
+  return begun_;
 }
 
-void PeerWatch::end() {
+void PeerWatch::started(int64_t collective) {
   const std::lock_guard lock(mutex_);
-  collective_.clear();
+  for (UnderWay& one : under_way_) {
+    if (one.id != collective) continue;
+    one.has_started = true;
+    one.since = Clock::now();
+    ++started_later_;
+  }
+}
+
+void PeerWatch::end(int64_t collective) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(under_way_, [&](const UnderWay& one) { return one.id == collective; });
 }
 
 int PeerWatch::missing(int peer) const {
@@ -190,6 +200,17 @@ int PeerWatch::missing(int peer) const {
   const auto quietest = std::min_element(connections_.begin(), connections_.end(),
                                          [](const auto& a, const auto& b) { return a.heard < b.heard; });
   return seconds_since(quietest->heard) > kSilent ? quietest->peer : peer;
+}
+
+int PeerWatch::missing_on_gpu() const {
+  if (connections_.empty()) return rank_;
+  const int silent = missing(rank_);
+  if (silent != rank_) return silent;
+  const std::lock_guard lock(mutex_);
+  const auto last = std::min_element(
+      connections_.begin(), connections_.end(),
+      [](const auto& a, const auto& b) { return a.started_collectives < b.started_collectives; });
+  return last->started_collectives < started_later_ ? last->peer : rank_;
 }
 
 bool PeerWatch::speaks_first() const {
@@ -200,11 +221,23 @@ std::string PeerWatch::line(int peer, const std::string& found) const {
   const std::lock_guard lock(mutex_);
   std::string at;
   if (step_ >= 0) at = (step_ == 0 ? "before step 1" : "step " + std::to_string(step_)) + ": ";
-  std::string after;
-  if (!collective_.empty()) after = ", after " + in_seconds(seconds_since(since_)) + " in it";
+  std::string part = "its part", after;
+  if (!under_way_.empty()) {
+    part += " in " + under_way_.front().name;
+    if (under_way_.front().has_started)
+      after = ", after " + in_seconds(seconds_since(under_way_.front().since)) + " in it";
+  }
   return "rank " + std::to_string(peer) + " on " + peers_[static_cast<size_t>(peer)].host + ": " + at +
-         "expected " + (collective_.empty() ? "its part" : "its part in " + collective_) + ", found " +
-         found + after + "; " + kRestart;
+         "expected " + part + ", found " + found + after + "; " + kRestart;
+}
+
+void PeerWatch::give_up(const std::string& line, double seconds) {
+  const std::lock_guard lock(mutex_);
+  if (!own_failure_.empty()) return;
+  ending_ = true;
+  own_failure_ = line;
+  own_end_ =
+      Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
 void PeerWatch::leave() {
@@ -241,13 +274,18 @@ void PeerWatch::tell_all(char kind, const std::string& text) {
 void PeerWatch::watch() {
   auto last_beat = Clock::now() - kBeat;
   while (!lost_) {
+    int64_t started = 0;
+    bool gives_up = false;
     {
       const std::lock_guard lock(mutex_);
       if (stopping_) return;
+      started = started_later_;
+      gives_up = !own_failure_.empty() && Clock::now() >= own_end_;
     }
+    if (gives_up) return lose_self();
     if (Clock::now() - last_beat >= kBeat) {
       last_beat = Clock::now();
-      tell_all(kBeatKind, "");
+      tell_all(kBeatKind, std::to_string(started));
     }
     std::vector<pollfd> waiting;
     for (const Connection& c : connections_)
@@ -299,7 +337,17 @@ void PeerWatch::take(Connection& connection, char kind, const std::string& text)
     lose(text, true, rank_ == 0);
   } else if (kind == kLost) {
     lose(text, false, false);
+  } else if (kind == kBeatKind) {
+    const std::lock_guard lock(mutex_);
+    connection.started_collectives = std::atoll(text.c_str());
   }
+}
+
+// The others hear it from rank 0.
+void PeerWatch::lose_self() {
+  lost_ = true;
+  tell_all(rank_ == 0 ? kLost : kFail, own_failure_);
+  on_loss_(own_failure_, speaks_first());
 }
 
 void PeerWatch::lose(const std::string& text, bool may_fail_alike, bool speaks) {
@@ -309,6 +357,7 @@ void PeerWatch::lose(const std::string& text, bool may_fail_alike, bool speaks) 
     std::unique_lock lock(mutex_);
     if (changed_.wait_for(lock, kGrace, [this] { return stopping_; })) return;
   }
+  ending_ = true;
   on_loss_(text, speaks);
 }
 

@@ -84,10 +84,16 @@ RankGroup::RankGroup(const LaunchEnvironment& launched, double seconds, PeerWatc
   transport_ = mpi_ ? mpi_->transport() : connect_tcp_transport(rank_, watch_->peers(), listener, seconds);
   communicator_ = std::make_unique<HostCommunicator>(rank_, size_, *transport_, *watch_);
   find_neighbours();
-  watch_->start(std::move(on_loss));
+  watch_->start([this, end = std::move(on_loss)](const std::string& line, bool speaks) {
+    abort_on_gpu();
+    end(line, speaks);
+  });
 }
 
-RankGroup::~RankGroup() = default;
+RankGroup::~RankGroup() {
+  const std::lock_guard lock(on_gpu_mutex_);
+  on_gpu_.reset();
+}
 
 void RankGroup::find_neighbours() {
   const Peer& self = watch_->peers()[static_cast<size_t>(rank_)];
@@ -107,8 +113,18 @@ std::string RankGroup::name(int rank) const {
 
 Communicator& RankGroup::on(Device device) {
   if (device.kind == DeviceKind::cpu || !is_several()) return *communicator_;
-  if (!on_gpu_) on_gpu_ = std::make_unique<NcclCommunicator>(open_nccl(), *communicator_, device);
+  if (!on_gpu_) {
+    auto made = std::make_unique<NcclCommunicator>(open_nccl(), *communicator_, *watch_, device);
+    const std::lock_guard lock(on_gpu_mutex_);
+    on_gpu_ = std::move(made);
+  }
   return *on_gpu_;
+}
+
+// From the watch's thread: the GPU is freed of what waits for a lost rank.
+void RankGroup::abort_on_gpu() {
+  const std::lock_guard lock(on_gpu_mutex_);
+  if (on_gpu_) on_gpu_->abort();
 }
 
 void RankGroup::set_step(int64_t step) {
@@ -125,8 +141,12 @@ void RankGroup::set_patience(double seconds) {
 
 void RankGroup::leave() {
   if (!watch_) return;
+  if (on_gpu_) on_gpu_->finish();
   communicator_->barrier("the end");
-  on_gpu_.reset();
+  {
+    const std::lock_guard lock(on_gpu_mutex_);
+    on_gpu_.reset();
+  }
   watch_->leave();
   communicator_.reset();
   if (mpi_) mpi_->finish();

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "kernels/communicator.h"
@@ -11,6 +12,8 @@
 #include "kernels/ranks/transport.h"
 
 namespace gorgon {
+
+class NcclCommunicator;
 
 // This process among those of its job: who it is, the collectives, the watch over the others. A process that
 // was started alone is a group of one, which opens no socket and needs no MPI.
@@ -50,6 +53,7 @@ class RankGroup {
 
  private:
   void find_neighbours();
+  void abort_on_gpu();
 
   int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
   std::atomic<bool> stop_agreed_{false};
@@ -57,7 +61,8 @@ class RankGroup {
   std::unique_ptr<PeerWatch> watch_;
   std::unique_ptr<Transport> transport_;
   std::unique_ptr<Communicator> communicator_;
-  std::unique_ptr<Communicator> on_gpu_;
+  std::mutex on_gpu_mutex_;  // making and unmaking of what follows, against the watch's thread
+  std::unique_ptr<NcclCommunicator> on_gpu_;
 };
 
 // Threads for each of `local_size` processes of this machine: its share of the cores, or those it is bound

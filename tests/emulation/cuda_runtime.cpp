@@ -1,11 +1,14 @@
 #include "tests/emulation/cuda_runtime.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -28,7 +31,8 @@ struct Graph {
 struct StreamState {
   std::deque<Piece> pending;
   int64_t born = 0;                // streams made before it
-  int64_t asked = 0, done = 0;     // pieces of work since the beginning
+  int64_t asked = 0;               // pieces of work since the beginning
+  std::atomic<int64_t> done{0};    // those that are at their end; other threads ask
   std::unique_ptr<Graph> capture;  // work goes here while it is there
   bool broken = false;             // something was done that a capture forbids
 };
@@ -41,8 +45,10 @@ struct EventState {
 namespace {
 
 struct Runtime {
+  std::mutex mutex;  // of streams
   std::set<StreamState*> streams;
   std::set<const void*> pinned;
+  std::optional<std::vector<Enqueued>> recording;
   bool graphs = true, dry = false;
   StreamOrder order = StreamOrder::late;
   int64_t born = 0;
@@ -63,10 +69,10 @@ void run_until(StreamState& stream, int64_t position);
 void run_one(StreamState& stream) {
   const Piece piece = std::move(stream.pending.front());
   stream.pending.pop_front();
-  ++stream.done;
   try {
     if (!has_happened(piece)) run_until(*piece.other, piece.position);
     if (piece.work) piece.work();
+    ++stream.done;
   } catch (...) {  // the hardware would be lost; tests go on
     stream.done = stream.asked;
     stream.pending.clear();
@@ -139,6 +145,7 @@ void copy(void* to, const void* from, size_t bytes) {
 namespace {
 
 void put(StreamState* stream, Piece piece) {
+  if (runtime().recording) runtime().recording->push_back({stream, piece.other != nullptr});
   if (stream->capture != nullptr) return stream->capture->work.push_back(std::move(piece));
   if (runtime().dry) return;
   stream->pending.push_back(std::move(piece));
@@ -160,6 +167,15 @@ void finish_work(StreamState* stream) {
 void set_stream_order(StreamOrder order) {
   run_all();
   runtime().order = order;
+}
+
+void start_recording() {
+  runtime().recording.emplace();
+}
+std::vector<Enqueued> recorded() {
+  std::vector<Enqueued> all = std::move(runtime().recording).value();
+  runtime().recording.reset();
+  return all;
 }
 
 void set_graphs(bool available) {
@@ -302,11 +318,13 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stre
 cudaError_t cudaStreamCreate(cudaStream_t* stream) {
   *stream = new StreamState;
   (*stream)->born = runtime().born++;
+  const std::lock_guard lock(runtime().mutex);
   runtime().streams.insert(*stream);
   return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   run_until(*stream, stream->asked);
+  const std::lock_guard lock(runtime().mutex);
   runtime().streams.erase(stream);
   delete stream;
   return cudaSuccess;
@@ -341,6 +359,11 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   run_until(*event->stream, event->position);
   go_ahead();
   return cudaSuccess;
+}
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  const std::lock_guard lock(runtime().mutex);
+  if (event->stream == nullptr || !runtime().streams.contains(event->stream)) return cudaSuccess;
+  return event->stream->done < event->position ? cudaErrorNotReady : cudaSuccess;
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {

@@ -19,6 +19,7 @@ enum cudaError_t {
   cudaErrorInvalidValue,
   cudaErrorNotSupported,
   cudaErrorStreamCaptureUnsupported,
+  cudaErrorNotReady,
 };
 namespace gorgon::emulation {
 struct StreamState;
@@ -80,6 +81,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaEventQuery(cudaEvent_t event);  // from any thread
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);

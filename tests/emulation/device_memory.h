@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <type_traits>
+#include <vector>
 
 namespace gorgon::emulation {
 
@@ -49,6 +50,14 @@ void finish_work(StreamState* stream);  // all that was put into it
 // and the others early. Where two streams share memory, an event that is missing shows in one of them.
 enum class StreamOrder { late, early, oldest_late, newest_late };
 void set_stream_order(StreamOrder order);
+
+// What streams were given since start_recording(), in the order in which the host asked for it.
+struct Enqueued {
+  const StreamState* stream;
+  bool waits;  // for another stream
+};
+void start_recording();
+std::vector<Enqueued> recorded();  // ends it
 
 // Whether streams can be captured, as those of a GPU can. At first they can.
 void set_graphs(bool available);

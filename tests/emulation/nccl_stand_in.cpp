@@ -2,214 +2,371 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
+#include "kernels/communicator.h"
 #include "kernels/dtype.h"
+#include "kernels/ranks/nccl_api.h"
+#include "kernels/ranks/tcp_transport.h"
 #include "tests/emulation/device_memory.h"
 
 namespace gorgon::emulation {
 namespace {
 
-constexpr int kSystemError = 2, kInvalidArgument = 4;  // ncclResult_t
-constexpr int64_t kPiece = 1 << 16;                    // bytes of a rank that are in the file at a time
-constexpr auto kPatience = std::chrono::minutes(1);
+namespace fs = std::filesystem;
 
-struct Header {
-  std::atomic<int64_t> arrived;
+enum Result : int {  // ncclResult_t
+  kInternalError = 3,
+  kInvalidArgument = 4,
+  kInvalidUsage = 5,
+  kRemoteError = 6,
 };
-static_assert(std::atomic<int64_t>::is_always_lock_free);
+constexpr int kPolls = 3;        // ncclInProgress, this often
+constexpr double kMeeting = 60;  // seconds
+constexpr auto kNap = std::chrono::milliseconds(5);
 
-class Group {
- public:
-  Group(const char* file, int size, int rank) : size_(size), rank_(rank) {
-    const int64_t bytes = static_cast<int64_t>(sizeof(Header)) + size * kPiece;
-    const int descriptor = ::open(file, O_RDWR);
-    if (descriptor < 0 || ::ftruncate(descriptor, bytes) != 0) return;
-    void* memory =
-        ::mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
-    ::close(descriptor);
-    if (memory == MAP_FAILED) return;
-    bytes_ = static_cast<size_t>(bytes);
-    header_ = static_cast<Header*>(memory);
-    if (meet() && rank == 0) ::unlink(file);
+std::atomic<int64_t> received_bytes{0};
+
+struct Aborted {};
+
+// GORGON_NCCL_FAULT
+struct Fault {
+  std::string kind;
+  int64_t collective = 0;  // 0 = none
+
+  static Fault of_rank(int rank) {
+    const char* text = std::getenv("GORGON_NCCL_FAULT");
+    char kind[8] = "";
+    int who = 0;
+    long long collective = 0;
+    if (text == nullptr || std::sscanf(text, "%7[a-z]:%d:%lld", kind, &who, &collective) != 3 || who != rank)
+      return {};
+    return {kind, collective};
   }
-  ~Group() {
-    if (header_ != nullptr) ::munmap(header_, bytes_);
-  }
-  Group(const Group&) = delete;
-  Group& operator=(const Group&) = delete;
-
-  bool is_open() const { return header_ != nullptr; }
-  int size() const { return size_; }
-  int rank() const { return rank_; }
-  std::byte* place(int r) const { return reinterpret_cast<std::byte*>(header_ + 1) + r * kPiece; }
-
-  // False when the others do not come.
-  bool meet() {
-    ++meetings_;
-    ++header_->arrived;
-    const auto end = std::chrono::steady_clock::now() + kPatience;
-    while (header_->arrived < meetings_ * size_) {
-      if (std::chrono::steady_clock::now() > end) return false;
-      std::this_thread::sleep_for(std::chrono::microseconds(20));
-    }
-    return true;
-  }
-
- private:
-  int size_, rank_;
-  int64_t meetings_ = 0;
-  size_t bytes_ = 0;
-  Header* header_ = nullptr;
 };
-
-Group& group_of(void* comm) {
-  return *static_cast<Group*>(comm);
-}
-
-int64_t bytes_of_type(int type) {
-  if (type == static_cast<int>(NcclType::u8)) return 1;
-  if (type == static_cast<int>(NcclType::bf16)) return 2;
-  return type == static_cast<int>(NcclType::i64) ? 8 : 4;
-}
 
 template <typename T, typename A>
-void reduce_values(const Group& group, std::byte* to, int64_t bytes, int op) {
-  for (int64_t at = 0; at < bytes; at += static_cast<int64_t>(sizeof(T))) {
+void reduce_values(const std::vector<const std::byte*>& parts, std::byte* to, int64_t count, bool sums) {
+  for (int64_t i = 0; i < count; ++i) {
     A total{};
-    for (int r = 0; r < group.size(); ++r) {
+    for (size_t r = 0; r < parts.size(); ++r) {
       T value;
-      std::memcpy(&value, group.place(r) + at, sizeof(T));
+      std::memcpy(&value, parts[r] + i * static_cast<int64_t>(sizeof(T)), sizeof(T));
       const A wide = static_cast<A>(value);
-      if (r == 0) {
-        total = wide;
-      } else {
-        total = op == static_cast<int>(NcclOp::sum) ? static_cast<A>(total + wide) : std::max(total, wide);
-      }
+      total = r == 0 ? wide : sums ? static_cast<A>(total + wide) : std::max(total, wide);
     }
     const T result = static_cast<T>(total);
-    std::memcpy(to + at, &result, sizeof(T));
+    std::memcpy(to + i * static_cast<int64_t>(sizeof(T)), &result, sizeof(T));
   }
 }
 
-int reduce_piece(const Group& group, std::byte* to, int64_t bytes, int type, int op) {
-  switch (static_cast<NcclType>(type)) {
+void reduce_parts(const std::vector<const std::byte*>& parts, std::byte* to, int64_t count, NcclType type,
+                  bool sums) {
+  switch (type) {
     case NcclType::u8:
-      reduce_values<uint8_t, uint8_t>(group, to, bytes, op);
-      return 0;
+      return reduce_values<uint8_t, uint8_t>(parts, to, count, sums);
     case NcclType::i32:
-      reduce_values<int32_t, int32_t>(group, to, bytes, op);
-      return 0;
+      return reduce_values<int32_t, int32_t>(parts, to, count, sums);
     case NcclType::i64:
-      reduce_values<int64_t, int64_t>(group, to, bytes, op);
-      return 0;
+      return reduce_values<int64_t, int64_t>(parts, to, count, sums);
     case NcclType::f32:
-      reduce_values<float, float>(group, to, bytes, op);
-      return 0;
+      return reduce_values<float, float>(parts, to, count, sums);
     case NcclType::bf16:
-      reduce_values<bf16, float>(group, to, bytes, op);
-      return 0;
+      return reduce_values<bf16, float>(parts, to, count, sums);
   }
-  return kInvalidArgument;
 }
 
-// Every rank puts its piece into the file where it `gives`; `take` reads what is there.
-template <typename Take>
-int by_pieces(Group& group, const void* from, size_t count, int type, bool gives, const Take& take) {
-  const int64_t bytes = static_cast<int64_t>(count) * bytes_of_type(type);
-  if (gives) check_device_pointer(from);
-  for (int64_t at = 0; at < bytes; at += kPiece) {
-    const int64_t size = std::min(kPiece, bytes - at);
-    if (gives) {
-      const KernelAccess access;
-      std::memcpy(group.place(group.rank()), static_cast<const std::byte*>(from) + at,
-                  static_cast<size_t>(size));
-    }
-    if (!group.meet()) return kSystemError;
-    {
-      const KernelAccess access;
-      if (const int result = take(at, size); result != 0) return result;
-    }
-    if (!group.meet()) return kSystemError;
+int64_t element_bytes(NcclType type) {
+  if (type == NcclType::u8) return 1;
+  if (type == NcclType::bf16) return 2;
+  return type == NcclType::i64 ? 8 : 4;
+}
+
+struct Call {
+  enum class Kind { all_reduce, reduce, broadcast } kind;
+  const std::byte* from;
+  std::byte* to;
+  int64_t count;
+  NcclType type;
+  bool sums;
+  int root;
+};
+
+// Ranks meet in a folder, which is what the id names: each leaves the port at which it listens.
+std::unique_ptr<Transport> meet(const fs::path& folder, int rank, int size) {
+  const Socket listener = Socket::listen(0);
+  const fs::path own = folder / std::to_string(rank);
+  std::ofstream(own.string() + ".new") << listener.port();
+  fs::rename(own.string() + ".new", own);
+  std::vector<Peer> peers(static_cast<size_t>(size));
+  for (int r = 0; r < size; ++r) {
+    Peer& peer = peers[static_cast<size_t>(r)];
+    peer.address = "127.0.0.1";
+    while (!(std::ifstream(folder / std::to_string(r)) >> peer.port)) std::this_thread::sleep_for(kNap);
   }
-  return 0;
+  auto transport = connect_tcp_transport(rank, peers, listener, kMeeting);
+  if (rank == 0) fs::remove_all(folder);
+  return transport;
 }
 
-int get_unique_id(NcclId* id) {
-  std::snprintf(id->bytes, sizeof id->bytes, "/dev/shm/gorgon-nccl-XXXXXX");
-  const int descriptor = ::mkstemp(id->bytes);
-  if (descriptor < 0) return kSystemError;
-  const Header empty{};
-  const bool written = ::write(descriptor, &empty, sizeof empty) == static_cast<ssize_t>(sizeof empty);
-  ::close(descriptor);
-  return written ? 0 : kSystemError;
+class Group : public std::enable_shared_from_this<Group> {
+ public:
+  Group(int rank, int size) : rank_(rank), size_(size), fault_(Fault::of_rank(rank)) {}
+
+  void start(const fs::path& folder) {
+    std::thread([self = shared_from_this(), folder] {
+      std::unique_ptr<Transport> transport = meet(folder, self->rank_, self->size_);
+      const std::lock_guard lock(self->mutex_);
+      self->transport_ = std::move(transport);
+    }).detach();
+  }
+
+  // What the next poll but some puts into the stream, as one piece of work.
+  int submit(std::vector<Call> calls, StreamState* stream) {
+    const std::lock_guard lock(mutex_);
+    if (transport_ == nullptr || polls_left_ > 0) return kInvalidUsage;
+    ++collectives_;
+    if (fault_.kind == "call" && fault_.collective == collectives_) return kInternalError;
+    calls_ = std::move(calls);
+    stream_ = stream;
+    polls_left_ = kPolls;
+    return kNcclInProgress;
+  }
+
+  int poll() {
+    const std::lock_guard lock(mutex_);
+    if (error_ != 0) return error_;
+    if (transport_ == nullptr) return kNcclInProgress;
+    if (polls_left_ == 0) return kNcclSuccess;
+    if (--polls_left_ > 0) return kNcclInProgress;
+    enqueue(stream_, [self = shared_from_this(), calls = std::move(calls_), number = collectives_] {
+      self->run(calls, number);
+    });
+    return kNcclSuccess;
+  }
+
+  void abort() { aborted_ = true; }
+
+ private:
+  void run(const std::vector<Call>& calls, int64_t number) {
+    const KernelAccess access;
+    try {
+      if (fault_.kind == "async" && fault_.collective == number) {
+        error_ = kRemoteError;
+        for (;;) check_abort();
+      }
+      for (const Call& call : calls) run(call);
+    } catch (const Aborted&) {  // what is there stays there
+    }
+  }
+
+  void run(const Call& call) {
+    const int64_t bytes = call.count * element_bytes(call.type);
+    if (call.kind == Call::Kind::broadcast) {
+      std::vector<Outgoing> out;
+      for (int r = 0; r < size_ && rank_ == call.root; ++r) {
+        if (r != rank_) out.push_back({r, call.from, bytes});
+      }
+      if (rank_ != call.root) return exchange({}, {{call.root, call.to, bytes}});
+      if (call.from != call.to) std::memmove(call.to, call.from, static_cast<size_t>(bytes));
+      return exchange(out, {});
+    }
+    if (call.kind == Call::Kind::reduce) {
+      std::vector<int64_t> bounds(static_cast<size_t>(size_) + 1, 0);
+      for (int r = call.root; r < size_; ++r) bounds[static_cast<size_t>(r) + 1] = call.count;
+      return reduce_by_parts(call, bounds, call.to);
+    }
+    const std::vector<int64_t> bounds = equal_parts(call.count, size_);
+    const auto at = [&](int r) { return bounds[static_cast<size_t>(r)] * element_bytes(call.type); };
+    reduce_by_parts(call, bounds, call.to + at(rank_));
+    std::vector<Outgoing> out;
+    std::vector<Incoming> in;
+    for (int r = 0; r < size_; ++r) {
+      if (r == rank_) continue;
+      out.push_back({r, call.to + at(rank_), at(rank_ + 1) - at(rank_)});
+      in.push_back({r, call.to + at(r), at(r + 1) - at(r)});
+    }
+    exchange(out, in);
+  }
+
+  // to = the reduction of this rank's part; rank r's is [bounds[r], bounds[r + 1]).
+  void reduce_by_parts(const Call& call, const std::vector<int64_t>& bounds, std::byte* to) {
+    const int64_t element = element_bytes(call.type);
+    const auto begin = [&](int r) { return bounds[static_cast<size_t>(r)]; };
+    const int64_t own = begin(rank_ + 1) - begin(rank_);
+    std::vector<std::byte> arrived(static_cast<size_t>(own * element * size_));
+    std::vector<Outgoing> out;
+    std::vector<Incoming> in;
+    std::vector<const std::byte*> parts;
+    for (int r = 0; r < size_; ++r) {
+      std::byte* place = arrived.data() + r * own * element;
+      parts.push_back(r == rank_ ? call.from + begin(rank_) * element : place);
+      if (r == rank_) continue;
+      out.push_back({r, call.from + begin(r) * element, (begin(r + 1) - begin(r)) * element});
+      in.push_back({r, place, own * element});
+    }
+    exchange(out, in);
+    reduce_parts(parts, to, own, call.type, call.sums);
+  }
+
+  void exchange(const std::vector<Outgoing>& out, const std::vector<Incoming>& in) {
+    transport_->exchange(out, in, [this](int) {
+      if (aborted_) throw Aborted();
+    });
+    for (const Incoming& message : in) received_bytes += message.bytes;
+  }
+
+  void check_abort() const {
+    if (aborted_) throw Aborted();
+    std::this_thread::sleep_for(kNap);
+  }
+
+  const int rank_, size_;
+  const Fault fault_;
+  std::mutex mutex_;
+  std::unique_ptr<Transport> transport_;
+  std::vector<Call> calls_;
+  StreamState* stream_ = nullptr;
+  int polls_left_ = 0;
+  int64_t collectives_ = 0;
+  std::atomic<int> error_{0};
+  std::atomic<bool> aborted_{false};
+};
+
+// What a comm is: the group lives as long as work of it is in a stream.
+using Comm = std::shared_ptr<Group>;
+Group& group_of(void* comm) {
+  return **static_cast<Comm*>(comm);
 }
 
-int comm_init_rank(void** comm, int size, NcclId id, int rank) {
-  auto group = std::make_unique<Group>(id.bytes, size, rank);
-  if (!group->is_open()) return kSystemError;
-  *comm = group.release();
-  return 0;
+// Calls of this thread between ncclGroupStart and ncclGroupEnd.
+struct OpenGroup {
+  int depth = 0;
+  std::vector<Call> calls;
+  void* comm = nullptr;
+  StreamState* stream = nullptr;
+};
+OpenGroup& open_group() {
+  thread_local OpenGroup group;
+  return group;
 }
 
-int comm_destroy(void* comm) {
-  delete &group_of(comm);
-  return 0;
+int close_group() {
+  OpenGroup& open = open_group();
+  if (--open.depth > 0 || open.calls.empty()) return kNcclSuccess;
+  return group_of(open.comm).submit(std::exchange(open.calls, {}), open.stream);
 }
 
-int reduce(const void* from, void* to, size_t count, int type, int op, int root, void* comm, void* stream) {
-  finish_work(static_cast<StreamState*>(stream));
-  Group& group = group_of(comm);
-  const bool takes = root < 0 || root == group.rank();
-  if (takes) check_device_pointer(to);
-  return by_pieces(group, from, count, type, true, [&](int64_t at, int64_t size) {
-    return takes ? reduce_piece(group, static_cast<std::byte*>(to) + at, size, type, op) : 0;
-  });
+int add_call(const Call& call, void* comm, void* stream) {
+  OpenGroup& open = open_group();
+  check_device_pointer(call.from);
+  check_device_pointer(call.to);
+  if (!open.calls.empty() && (open.comm != comm || open.stream != stream)) return kInvalidUsage;
+  ++open.depth;
+  open.comm = comm;
+  open.stream = static_cast<StreamState*>(stream);
+  open.calls.push_back(call);
+  return close_group();
 }
 
-int all_reduce(const void* from, void* to, size_t count, int type, int op, void* comm, void* stream) {
-  return reduce(from, to, count, type, op, -1, comm, stream);
+const std::byte* bytes_at(const void* data) {
+  return static_cast<const std::byte*>(data);
 }
-
-int broadcast(const void* from, void* to, size_t count, int type, int root, void* comm, void* stream) {
-  finish_work(static_cast<StreamState*>(stream));
-  Group& group = group_of(comm);
-  check_device_pointer(to);
-  return by_pieces(group, from, count, type, root == group.rank(), [&](int64_t at, int64_t size) {
-    std::memcpy(static_cast<std::byte*>(to) + at, group.place(root), static_cast<size_t>(size));
-    return 0;
-  });
+std::byte* bytes_at(void* data) {
+  return static_cast<std::byte*>(data);
 }
 
 }  // namespace
+}  // namespace gorgon::emulation
 
-NcclApi nccl_stand_in() {
-  NcclApi api;
-  api.get_unique_id = get_unique_id;
-  api.comm_init_rank = comm_init_rank;
-  api.comm_destroy = comm_destroy;
-  api.comm_abort = comm_destroy;
-  api.get_error_string = [](int result) {
-    return result == kSystemError ? "system error" : "invalid argument";
-  };
-  api.comm_get_async_error = [](void*, int* result) { return *result = 0; };
-  api.all_reduce = all_reduce;
-  api.reduce = reduce;
-  api.broadcast = broadcast;
-  api.group_start = [] { return 0; };
-  api.group_end = [] { return 0; };
-  return api;
+using namespace gorgon;
+using namespace gorgon::emulation;
+
+extern "C" {
+
+int64_t gorgon_nccl_bytes_received() {
+  return received_bytes;
 }
 
-}  // namespace gorgon::emulation
+int ncclGetUniqueId(NcclId* id) {
+  std::snprintf(id->bytes, sizeof id->bytes, "%s/gorgon-nccl-XXXXXX", fs::temp_directory_path().c_str());
+  return ::mkdtemp(id->bytes) == nullptr ? int{kInternalError} : int{kNcclSuccess};
+}
+
+int ncclCommInitRankConfig(void** comm, int size, NcclId id, int rank, NcclConfig* config) {
+  if (config->size < sizeof(NcclConfig) || config->magic != 0xcafebeef || config->blocking != 0)
+    return kInvalidArgument;
+  auto group = std::make_shared<Group>(rank, size);
+  group->start(id.bytes);
+  *comm = new Comm(std::move(group));
+  return kNcclInProgress;
+}
+
+int ncclCommDestroy(void* comm) {
+  delete static_cast<Comm*>(comm);
+  return kNcclSuccess;
+}
+
+int ncclCommAbort(void* comm) {
+  group_of(comm).abort();
+  return ncclCommDestroy(comm);
+}
+
+const char* ncclGetErrorString(int result) {
+  switch (result) {
+    case kInternalError:
+      return "internal error";
+    case kInvalidArgument:
+      return "invalid argument";
+    case kInvalidUsage:
+      return "invalid usage";
+    case kRemoteError:
+      return "remote process exited or there was a network error";
+    default:
+      return "no error";
+  }
+}
+
+int ncclCommGetAsyncError(void* comm, int* result) {
+  *result = group_of(comm).poll();
+  return kNcclSuccess;
+}
+
+int ncclAllReduce(const void* from, void* to, size_t count, int type, int op, void* comm, void* stream) {
+  return add_call({Call::Kind::all_reduce, bytes_at(from), bytes_at(to), static_cast<int64_t>(count),
+                   static_cast<NcclType>(type), op == static_cast<int>(NcclOp::sum), 0},
+                  comm, stream);
+}
+
+int ncclReduce(const void* from, void* to, size_t count, int type, int op, int root, void* comm,
+               void* stream) {
+  return add_call({Call::Kind::reduce, bytes_at(from), bytes_at(to), static_cast<int64_t>(count),
+                   static_cast<NcclType>(type), op == static_cast<int>(NcclOp::sum), root},
+                  comm, stream);
+}
+
+int ncclBroadcast(const void* from, void* to, size_t count, int type, int root, void* comm, void* stream) {
+  return add_call({Call::Kind::broadcast, bytes_at(from), bytes_at(to), static_cast<int64_t>(count),
+                   static_cast<NcclType>(type), true, root},
+                  comm, stream);
+}
+
+int ncclGroupStart() {
+  ++open_group().depth;
+  return kNcclSuccess;
+}
+
+int ncclGroupEnd() {
+  return close_group();
+}
+}

@@ -1,12 +1,21 @@
 #pragma once
 
-#include "kernels/ranks/nccl_api.h"
+#include <cstdint>
 
-namespace gorgon::emulation {
-
-// NCCL's functions for processes of one machine whose GPUs are emulated: bytes go through a file in shared
-// memory, a piece at a time, and sums are taken in the order of ranks, in f32. Calls run when they are made,
-// those of a group too. A rank that does not come within a minute ends the call with an error.
-NcclApi nccl_stand_in();
-
-}  // namespace gorgon::emulation
+// NCCL's library (libnccl.so.2) for processes of one machine whose GPUs are emulated: nccl_api.h's functions
+// under their own names, for open_nccl() to find. As of NCCL:
+//   Communicators do not block. A call returns ncclInProgress, and so does ncclCommGetAsyncError for a while;
+//   only then is the work in its stream, and a call before that is refused (ncclInvalidUsage).
+//   Work runs in the stream's order, which is when somebody waits for the stream (cuda_runtime.h): values
+//   that are read, or their memory used again, without a wait are wrong. Calls of a group run together.
+//   Work whose ranks do not all come waits for them until ncclCommAbort, and leaves what it had.
+// Bytes go over TCP from process to process; sums are taken in the order of ranks, of bf16 in f32. A rank
+// receives of an all_reduce the n - 1 other ranks' share of its part, then their parts; of a broadcast its
+// bytes; the root of a reduce those of the n - 1 others.
+//
+// GORGON_NCCL_FAULT=async:RANK:COLLECTIVE: NCCL notices at rank RANK that another one is gone (asynchronous
+// error ncclRemoteError) in the collective of this number, which does not end. call:RANK:COLLECTIVE: the call
+// itself fails. A group is one collective; they count from 1.
+extern "C" {
+int64_t gorgon_nccl_bytes_received();  // by this process, from others
+}

@@ -6,8 +6,14 @@ Device heads_device() {
   return {};
 }
 
-std::unique_ptr<Communicator> heads_communicator(RankGroup&) {
-  return nullptr;
+int64_t heads_bytes_received(const Communicator& ranks) {
+  return ranks.bytes_received();
+}
+
+void start_recording() {}
+
+std::vector<Given> recorded(const Stream&) {
+  return {};
 }
 
 }  // namespace gorgon

@@ -23,7 +23,7 @@
 namespace gorgon {
 namespace {
 
-constexpr int64_t kVocabulary = 150, kHidden = 32, kBatch = 5, kSteps = 3;
+constexpr int64_t kVocabulary = 150, kHidden = 32, kBatch = 5, kSteps = 3, kMicroBatch = 2;
 // f32 sums in another order move a loss by some 1e-7 of its value in a step and what Adam makes of the
 // smallest gradients adds to it; gradients are sums of a few hundred products.
 constexpr double kLossBound = 5e-6, kGradientBound = 1e-6;
@@ -104,8 +104,10 @@ struct Result {
   std::vector<StepResult> steps;
   std::vector<std::vector<float>> gradients;  // first moments behind the first step: a tenth of them
   std::vector<HeadMetrics> evaluation;
-  StepTraffic expected;  // of the last step
-  int64_t received = 0;  // in it, by all ranks
+  StepTraffic expected;                          // of the last step
+  int64_t received = 0;                          // in it, by this rank: counted where it arrives
+  int64_t told = 0;                              // as the communicators tell it
+  std::vector<Given> states_order, heads_order;  // of the last step
 };
 
 std::vector<float> floats_of(ConstView view) {
@@ -129,11 +131,16 @@ class Run {
   Result train() {
     Result result;
     for (int64_t s = 1; s <= kSteps; ++s) {
-      const int64_t before = received();
+      const int64_t before = received(), told = bytes_told();
       StateRows rows;
+      start_recording();
       source_->next(rows, stream_);
+      result.states_order = recorded(stream_);
+      start_recording();
       result.steps.push_back(trainer_.step(rows, s));
+      result.heads_order = recorded(stream_);
       result.received = received() - before;
+      result.told = bytes_told() - told;
       result.expected = traffic(rows);
       if (s == 1) take_gradients(result);
       if (s == kSteps) evaluate(result);
@@ -145,11 +152,16 @@ class Run {
   bool is_divided() const { return ranks_.is_several() && ranks_.divided; }
   int64_t received() const {
     if (!ranks_.is_several()) return 0;
+    const int64_t on_device = ranks_.device == ranks_.host ? 0 : heads_bytes_received(*ranks_.device);
+    return ranks_.host->bytes_received() + on_device;
+  }
+  int64_t bytes_told() const {
+    if (!ranks_.is_several()) return 0;
     const int64_t on_device = ranks_.device == ranks_.host ? 0 : ranks_.device->bytes_received();
     return ranks_.host->bytes_received() + on_device;
   }
   SourceOptions source_options() const {
-    SourceOptions options{row_.heads, kBatch, 2, true, 7};
+    SourceOptions options{row_.heads, kBatch, kMicroBatch, true, 7};
     if (!ranks_.is_several()) return options;
     options.rank = ranks_.host->rank();
     options.ranks = ranks_.host->size();
@@ -256,9 +268,55 @@ void compare(const Result& found, const Result& alone, Comparison& check) {
   }
 }
 
+// Of what a GPU was given: collectives at the side, work of its own behind the first of them, and where its
+// own work first waits for one. `groups`: how often work of its own stands between two collectives.
+struct Overlap {
+  int64_t collectives = 0, groups = 0;
+};
+Overlap overlap_before_the_first_wait(const std::vector<Given>& order) {
+  Overlap found;
+  bool worked = false;
+  for (const Given given : order) {
+    if (given == Given::wait) break;
+    if (given == Given::work) {
+      worked = true;
+    } else {
+      found.groups += worked ? 1 : 0;
+      ++found.collectives;
+      worked = false;
+    }
+  }
+  return found;
+}
+
+// Gradients of a head are on their way while the next one is computed (replicate), states while the backbone
+// is at the next micro-batch (vocab): nothing waits before all of them are asked for.
+void check_overlap(const Row& row, const Result& found, int ranks, Comparison& check) {
+  if (found.heads_order.empty()) return;  // a CPU
+  if (!row.divided) {
+    const int64_t parameters = row.linear == HeadLinear::own ? 3 : 4;
+    const Overlap heads = overlap_before_the_first_wait(found.heads_order);
+    check.equal("gradients asked for before one is waited for", heads.collectives, row.heads * parameters);
+    check.equal("heads computed before that", heads.groups, row.heads);
+    return;
+  }
+  // Of the last step's sequences; the rank with most of them makes the micro-batches.
+  const int64_t own = (kBatch + ranks - 1) / ranks, batches = (own + kMicroBatch - 1) / kMicroBatch;
+  const Overlap states = overlap_before_the_first_wait(found.states_order);
+  check.equal("states asked for before one is waited for", states.collectives, batches);
+}
+
+void compare_bytes(const Result& found, RankGroup& group, bool on_gpu, Comparison& check) {
+  std::vector<int64_t> bytes{found.received, found.told};
+  all_reduce(group.host(), bytes, ReduceOp::sum, "bytes");
+  check.equal("bytes of a step", bytes[0], found.expected.total());
+  // A communicator of GPUs tells an n-th of an all_reduce's bytes on every rank, rounded down.
+  const int64_t rounding = on_gpu ? 64 * group.size() : 0;
+  check.equal("bytes as told", std::abs(bytes[1] - bytes[0]) <= rounding ? 1 : 0, 1);
+}
+
 int run_all(RankGroup& group, bool few) {
-  const std::unique_ptr<Communicator> own = heads_communicator(group);
-  Communicator* device = own ? own.get() : &group.host();
+  Communicator* device = &group.on(heads_device());
   int rows = 0, failed = 0;
   for (const Row& row : table(few)) {
     const HeadRanks ranks{&group.host(), device, row.divided};
@@ -266,11 +324,8 @@ int run_all(RankGroup& group, bool few) {
     const Result found = run(row, ranks);
     Comparison check(row.name());
     compare(found, alone, check);
-    std::vector<int64_t> received{found.received};
-    all_reduce(group.host(), received, ReduceOp::sum, "bytes");
-    // NCCL's all_reduce is counted as an n-th of its bytes on every rank, rounded down.
-    const int64_t rounding = own ? 64 * group.size() : 0;
-    check.equal("bytes of a step", std::abs(received[0] - found.expected.total()) <= rounding, 1);
+    compare_bytes(found, group, device != &group.host(), check);
+    check_overlap(row, found, group.size(), check);
     ++rows;
     failed += check.failed() ? 1 : 0;
   }
