@@ -1,4 +1,5 @@
-// One rank of ranks_test.cpp: every collective against plain loops over what each rank is known to hold.
+// One rank of ranks_test.cpp, and of nccl_test.cpp on an emulated GPU: every collective against plain loops
+// over what each rank is known to hold.
 #include <bit>
 #include <csignal>
 #include <cstdio>
@@ -10,6 +11,7 @@
 
 #include "kernels/error.h"
 #include "kernels/ranks/rank_group.h"
+#include "tests/ranks/heads_device.h"
 
 namespace gorgon {
 namespace {
@@ -43,16 +45,36 @@ std::vector<T> held(int r, int64_t n, int salt) {
   return values;
 }
 
-template <typename T>
-View view_of(std::vector<T>& values) {
-  return {reinterpret_cast<std::byte*>(values.data()), dtype_of<T>(), {std::ssize(values)}, {}, 0};
+bool on_gpu() {
+  return heads_device().kind == DeviceKind::cuda;
 }
 
-// The contract: bf16 added in f32, f32 in f64, in the order of ranks, rounded once.
+// Values where collectives take them from and leave them.
 template <typename T>
-T reduced(int n, int64_t i, int salt, ReduceOp op) {
-  using Sum = std::conditional_t<std::is_same_v<T, float>, double,
-                                 std::conditional_t<std::is_same_v<T, bf16>, float, T>>;
+class OnDevice {
+ public:
+  explicit OnDevice(const std::vector<T>& values)
+      : tensor_(dtype_of<T>(), {std::ssize(values)}, heads_device()) {
+    copy_bytes(tensor_.device(), tensor_.data(), {}, values.data(), tensor_.bytes());
+  }
+  explicit OnDevice(int64_t size) : OnDevice(std::vector<T>(static_cast<size_t>(size))) {}
+  View view() { return tensor_.view(); }
+  int64_t size() const { return tensor_.elements(); }
+  std::vector<T> read(const Stream& stream) const {
+    stream.synchronize();
+    std::vector<T> values(static_cast<size_t>(size()));
+    copy_bytes({}, values.data(), tensor_.device(), tensor_.data(), tensor_.bytes());
+    return values;
+  }
+
+ private:
+  Tensor tensor_;
+};
+
+// The contract of the CPU: bf16 added in f32, f32 in f64, in the order of ranks, rounded once. NCCL's
+// stand-in adds f32 in f32.
+template <typename T, typename Sum>
+T reduced_in(int n, int64_t i, int salt, ReduceOp op) {
   auto total = static_cast<Sum>(typed_value<T>(0, i, salt));
   for (int r = 1; r < n; ++r) {
     const auto value = static_cast<Sum>(typed_value<T>(r, i, salt));
@@ -60,14 +82,26 @@ T reduced(int n, int64_t i, int salt, ReduceOp op) {
   }
   return static_cast<T>(total);
 }
+template <typename T>
+T reduced(int n, int64_t i, int salt, ReduceOp op) {
+  if constexpr (std::is_same_v<T, float>)
+    return on_gpu() ? reduced_in<T, float>(n, i, salt, op) : reduced_in<T, double>(n, i, salt, op);
+  else
+    return reduced_in<T, std::conditional_t<std::is_same_v<T, bf16>, float, T>>(n, i, salt, op);
+}
 
 class Checks {
  public:
   explicit Checks(RankGroup& group)
-      : ranks_(group.host()), n_(group.size()), rank_(group.rank()), host_({}, 1) {}
+      : ranks_(group.on(heads_device())),
+        host_(group.host()),
+        n_(group.size()),
+        rank_(group.rank()),
+        stream_(heads_device(), 1) {}
 
   void all() {
-    for (const int64_t size : {0, 1, 5, 1000, 2500001}) {
+    // On an emulated GPU memory is slow to open and close.
+    for (const int64_t size : {0, 1, 5, 1000, on_gpu() ? 300001 : 2500001}) {
       all_reduce<float>(size, ReduceOp::sum);
       all_reduce<bf16>(size, ReduceOp::sum);
     }
@@ -75,7 +109,7 @@ class Checks {
     all_reduce<int32_t>(1000, ReduceOp::sum);
     all_reduce<int64_t>(1000, ReduceOp::max);
     all_reduce<uint8_t>(1000, ReduceOp::max);
-    for (const int64_t size : {int64_t{1}, int64_t{1000}, int64_t{1} << 20}) {
+    for (const int64_t size : {int64_t{1}, int64_t{1000}, int64_t{1} << (on_gpu() ? 16 : 20)}) {
       gather(size);
       reduce_scatter(size);
       for (const int root : {0, n_ - 1}) broadcast(size, root);
@@ -100,39 +134,41 @@ class Checks {
 
   template <typename T>
   void all_reduce(int64_t size, ReduceOp op) {
-    std::vector<T> values = held<T>(rank_, size, 1);
-    const int64_t before = ranks_.bytes_received();
-    ranks_.all_reduce(view_of(values), op, "values", host_).wait();
+    OnDevice<T> given(held<T>(rank_, size, 1));
+    const int64_t before = received();
+    ranks_.all_reduce(given.view(), op, "values", stream_).wait();
+    const std::vector<T> values = given.read(stream_);
     for (int64_t i = 0; i < size; ++i) {
       expect(std::memcmp(&values[static_cast<size_t>(i)],
                          std::addressof(static_cast<const T&>(reduced<T>(n_, i, 1, op))), sizeof(T)) == 0,
              "all_reduce of " + std::to_string(size));
     }
-    // Of every piece of 4 MiB: n - 1 times its own part, and all other parts.
-    const int64_t piece = (4 << 20) / static_cast<int64_t>(sizeof(T));
+    // Of every piece (4 MiB on a CPU): n - 1 times its own part, and all other parts.
+    const int64_t piece = on_gpu() ? size + 1 : (4 << 20) / static_cast<int64_t>(sizeof(T));
     int64_t expected = 0;
     for (int64_t begin = 0; begin < size; begin += piece) {
       const int64_t count = std::min(piece, size - begin);
       const int64_t own = count * (rank_ + 1) / n_ - count * rank_ / n_;
       expected += ((n_ - 1) * own + count - own) * static_cast<int64_t>(sizeof(T));
     }
-    expect(ranks_.bytes_received() - before == expected, "bytes of all_reduce");
+    expect(received() - before == expected, "bytes of all_reduce");
     add(values);
   }
 
   void gather(int64_t size) {
     const std::vector<int64_t> counts = uneven(size);
-    std::vector<float> mine = held<float>(rank_, counts[static_cast<size_t>(rank_)], 2), wanted;
+    OnDevice<float> mine(held<float>(rank_, counts[static_cast<size_t>(rank_)], 2));
+    std::vector<float> wanted;
     for (int r = 0; r < n_; ++r) {
       const std::vector<float> part = held<float>(r, counts[static_cast<size_t>(r)], 2);
       wanted.insert(wanted.end(), part.begin(), part.end());
     }
-    std::vector<float> all(wanted.size());
-    const int64_t before = ranks_.bytes_received();
-    ranks_.all_gather_v(view_of(mine), view_of(all), counts, "parts", host_).wait();
+    OnDevice<float> to(std::ssize(wanted));
+    const int64_t before = received();
+    ranks_.all_gather_v(mine.view(), to.view(), counts, "parts", stream_).wait();
+    const std::vector<float> all = to.read(stream_);
     expect(all == wanted, "all_gather_v");
-    expect(ranks_.bytes_received() - before == 4 * (std::ssize(all) - std::ssize(mine)),
-           "bytes of all_gather_v");
+    expect(received() - before == 4 * (to.size() - mine.size()), "bytes of all_gather_v");
     add(all);
   }
 
@@ -143,37 +179,38 @@ class Checks {
       if (r == rank_) first = total;
       total += counts[static_cast<size_t>(r)];
     }
-    std::vector<float> values = held<float>(rank_, total, 3);
-    std::vector<float> mine(static_cast<size_t>(counts[static_cast<size_t>(rank_)]));
-    const int64_t before = ranks_.bytes_received();
-    ranks_.reduce_scatter_v(view_of(values), view_of(mine), counts, "parts", host_).wait();
+    OnDevice<float> values(held<float>(rank_, total, 3)), to(counts[static_cast<size_t>(rank_)]);
+    const int64_t before = received();
+    ranks_.reduce_scatter_v(values.view(), to.view(), counts, "parts", stream_).wait();
+    const std::vector<float> mine = to.read(stream_);
     for (int64_t i = 0; i < std::ssize(mine); ++i) {
       expect(mine[static_cast<size_t>(i)] == reduced<float>(n_, first + i, 3, ReduceOp::sum),
              "reduce_scatter_v");
     }
-    expect(ranks_.bytes_received() - before == 4 * (n_ - 1) * std::ssize(mine), "bytes of reduce_scatter_v");
+    expect(received() - before == 4 * (n_ - 1) * to.size(), "bytes of reduce_scatter_v");
   }
 
   void broadcast(int64_t size, int root) {
-    std::vector<float> values = held<float>(rank_, size, 4);
-    const int64_t before = ranks_.bytes_received();
-    ranks_.broadcast(view_of(values), root, "values", host_).wait();
+    OnDevice<float> given(held<float>(rank_, size, 4));
+    const int64_t before = received();
+    ranks_.broadcast(given.view(), root, "values", stream_).wait();
+    const std::vector<float> values = given.read(stream_);
     expect(values == held<float>(root, size, 4), "broadcast");
-    expect(ranks_.bytes_received() - before == (rank_ == root ? 0 : 4 * size), "bytes of broadcast");
+    expect(received() - before == (rank_ == root ? 0 : 4 * size), "bytes of broadcast");
     add(values);
   }
 
   void several_at_once() {
-    std::vector<std::vector<float>> values;
+    std::vector<OnDevice<float>> given;
     std::vector<Pending> pending;
-    for (int k = 0; k < 5; ++k) values.push_back(held<float>(rank_, 30000, 10 + k));
-    for (std::vector<float>& v : values)
-      pending.push_back(ranks_.all_reduce(view_of(v), ReduceOp::sum, "gradients", host_));
+    for (int k = 0; k < 5; ++k) given.emplace_back(held<float>(rank_, 30000, 10 + k));
+    for (OnDevice<float>& v : given)
+      pending.push_back(ranks_.all_reduce(v.view(), ReduceOp::sum, "gradients", stream_));
     for (int k = 4; k >= 0; --k) {
       pending[static_cast<size_t>(k)].wait();
+      const std::vector<float> values = given[static_cast<size_t>(k)].read(stream_);
       for (int64_t i = 0; i < 30000; ++i) {
-        expect(values[static_cast<size_t>(k)][static_cast<size_t>(i)] ==
-                   reduced<float>(n_, i, 10 + k, ReduceOp::sum),
+        expect(values[static_cast<size_t>(i)] == reduced<float>(n_, i, 10 + k, ReduceOp::sum),
                "several at once");
       }
     }
@@ -181,21 +218,23 @@ class Checks {
 
   void texts() {
     const std::vector<std::string> all =
-        gather_texts(ranks_, std::string(static_cast<size_t>(rank_), 'x'), "texts");
+        gather_texts(host_, std::string(static_cast<size_t>(rank_), 'x'), "texts");
     for (int r = 0; r < n_; ++r)
       expect(all[static_cast<size_t>(r)] == std::string(static_cast<size_t>(r), 'x'), "gather_texts");
-    expect(broadcast_text(ranks_, rank_ == 0 ? "from rank 0" : "mine", "text") == "from rank 0",
+    expect(broadcast_text(host_, rank_ == 0 ? "from rank 0" : "mine", "text") == "from rank 0",
            "broadcast_text");
     std::vector<double> sums{0.1 * (rank_ + 1)};
-    sum_all(ranks_, sums, "sums");
+    sum_all(host_, sums, "sums");
     double wanted = 0;
     for (int r = 0; r < n_; ++r) wanted += 0.1 * (r + 1);
     expect(sums[0] == wanted, "sum_all");
   }
 
-  Communicator& ranks_;
+  int64_t received() const { return heads_bytes_received(ranks_); }
+
+  Communicator &ranks_, &host_;
   int n_, rank_;
-  Stream host_;
+  Stream stream_;
   uint64_t hash_ = 14695981039346656037u;
 };
 
@@ -218,7 +257,9 @@ int run(const std::string& what, double deadline) {
                   static_cast<unsigned long>(checks.hash()));
     } else {
       group.set_step(12);
-      std::vector<float> values(100000);
+      OnDevice<float> values(100000);
+      const Stream stream(heads_device(), 1);
+      Communicator& ranks = group.on(heads_device());
       // The last rank: ends, stays away from the collective, stops, or fails; the others compute or wait.
       if (group.rank() == group.size() - 1) {
         if (what == "ends") {
@@ -230,7 +271,8 @@ int run(const std::string& what, double deadline) {
         if (what == "fails") throw Error(ExitCode::model, "no such model");
       }
       if (what == "ends" && group.rank() == 1) wait_for_ever();  // in no collective
-      group.host().all_reduce(view_of(values), ReduceOp::sum, "gradients of head 3", Stream({}, 1)).wait();
+      ranks.all_reduce(values.view(), ReduceOp::sum, "gradients of head 3", stream).wait();
+      stream.synchronize();
     }
     group.leave();
     return 0;
