@@ -3,16 +3,12 @@
 #include <algorithm>
 
 #include <hwy/cache_control.h>
-#include <sched.h>
+
+#include "kernels/cores.h"
 
 namespace gorgon {
 
 namespace {
-int available_cores() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
 
 // Whether `ready` came true within a few tens of microseconds: a step of decoding is hundreds of loops that
 // are shorter than waking a thread up.
@@ -39,7 +35,7 @@ void show(T& value, T next) {
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) {
-  const int total = threads > 0 ? threads : available_cores();
+  const int total = threads > 0 ? threads : threads_alone(cores_of_process());
   workers_.reserve(static_cast<size_t>(total - 1));
   for (int i = 1; i < total; ++i) workers_.emplace_back([this] { work(); });
 }

@@ -16,7 +16,7 @@ namespace gorgon {
 // call it on the same pool.
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads = 0);  // 0 = the cores this process may run on
+  explicit ThreadPool(int threads = 0);  // 0 = as many as cores.h gives a process alone
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
