@@ -15,7 +15,9 @@
 #include "kernels/instruction_set.h"
 #include "kernels/ranks/rank_group.h"
 #include "trainer/commands.h"
+#include "trainer/found_heads.h"
 #include "trainer/local_ranks.h"
+#include "trainer/run_config.h"
 #include "trainer/stop_signal.h"
 
 namespace gorgon {
@@ -35,8 +37,9 @@ struct Arguments {
   ExportArguments exported;
   GenerateArguments generate;
   Run run;
-  bool for_ranks = false;  // several processes work together at the command
-  int gpus = 1;            // processes to start on this machine
+  // Where several processes work together at the command: which job it is, and how long they wait.
+  std::function<MeetingTerms()> terms;
+  int gpus = 1;  // processes to start on this machine
 };
 
 constexpr const char* kSetHelp = "KEY=VALUE over the file's value, again for more keys";
@@ -122,11 +125,20 @@ void add_cache(CLI::App& app, Arguments& arguments) {
   command->callback([&arguments] { arguments.run = stoppable(cache_command, arguments.cache, kGoesOn); });
 }
 
-// A command at which several processes work together.
-void add_ranks(CLI::App* command, Arguments& arguments) {
+// A command at which several processes work together. `terms`: how they meet, from its arguments.
+template <typename Terms>
+void add_ranks(CLI::App* command, Arguments& arguments, Terms terms) {
   command->add_option("--gpus", arguments.gpus, "processes to start on this machine (docs/cluster.md)")
       ->check(CLI::Range(1, 256));
-  command->parse_complete_callback([&arguments] { arguments.for_ranks = true; });
+  command->parse_complete_callback([&arguments, terms] { arguments.terms = terms; });
+}
+
+// Ranks of one job write to one place, and wait for one another as their config says.
+MeetingTerms terms_of(const RunConfig& config, const char* what, const std::filesystem::path& output) {
+  MeetingTerms terms;
+  terms.seconds = static_cast<double>(config.ddp_timeout);
+  terms.job = std::string(what) + " " + std::filesystem::absolute(output).lexically_normal().string();
+  return terms;
 }
 
 void add_train(CLI::App& app, Arguments& arguments) {
@@ -145,7 +157,10 @@ void add_train(CLI::App& app, Arguments& arguments) {
       ->capture_default_str();
   command->add_flag("--force", a.force, "remove an earlier run from OUTPUT_DIR and start over");
   command->add_flag("--profile", a.profile, "print where the time of the steps went");
-  add_ranks(command, arguments);
+  add_ranks(command, arguments, [&a] {
+    const RunConfig config = load_config(a.config, a.overrides).config;
+    return terms_of(config, "output_dir", config.output_dir);
+  });
   command->callback([&arguments] { arguments.run = stoppable(train_command, arguments.train, kGoesOn); });
 }
 
@@ -203,7 +218,7 @@ void add_eval(CLI::App& app, Arguments& arguments) {
   command->add_option("--draft", a.draft, "where drafts come from (default: each in turn)")
       ->check(CLI::IsMember({"heads", "lookup", "both"}));
   command->add_option("--output", a.output, "JSON file to write");
-  add_ranks(command, arguments);
+  add_ranks(command, arguments, [&a] { return terms_of(config_beside(a.run), "RUN", a.run); });
   command->callback([&arguments] { arguments.run = stoppable(eval_command, arguments.eval, kNothing); });
 }
 
@@ -235,7 +250,8 @@ void add_distill(CLI::App& app, Arguments& arguments) {
   command->add_option("--temperature", a.temperature, "0 = greedy")->check(CLI::Range(0.0, 100.0));
   add_top_p(command, a.top_p);
   command->add_option("--seed", a.seed, "of the draws at a temperature");
-  add_ranks(command, arguments);
+  add_ranks(command, arguments,
+            [&a] { return terms_of(load_config(a.config, a.overrides).config, "--output", a.output); });
   command->callback([&arguments] { arguments.run = stoppable(distill_command, arguments.distill, kGoesOn); });
 }
 
@@ -284,79 +300,130 @@ void add_keys(CLI::App& app, Arguments& arguments) {
   command->callback([&arguments] { arguments.run = [](Console&, RankGroup&) { return keys_command(); }; });
 }
 
-int report_error(Console& console, RankGroup* ranks, const std::string& message, ExitCode code) {
-  console.log_error(message);
-  if (console.is_shown() || (ranks != nullptr && ranks->speaks_first())) {
-    console.end_progress();
-    std::fprintf(stderr, "error: %s\n", message.c_str());
+struct Failure {
+  std::string message;
+  ExitCode code;
+};
+
+// Of the exception being handled.
+Failure current_failure() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return {error.what(), error.code()};
+  } catch (const std::bad_alloc&) {
+    return {"out of memory; lower per_device_train_batch_size, max_seq_length or medusa_num_heads",
+            ExitCode::resource};
+  } catch (const std::filesystem::filesystem_error& error) {
+    return {error.path1().string() + ": " + error.code().message(), ExitCode::resource};
+  } catch (const std::exception& error) {
+    return {std::string(error.what()) + "; this is a defect of gorgon, please report it", ExitCode::internal};
   }
-  if (ranks != nullptr) ranks->fail(message);
-  return static_cast<int>(code);
+}
+
+void print_error(const std::string& message) {
+  std::fprintf(stderr, "error: %s\n", message.c_str());
+}
+
+// Of a process that has not met the other ranks of its job: they are told, and one of them says it.
+int report_before_meeting(const LaunchEnvironment& launched, const Failure& failure) {
+  if (launched.rank == 0) print_error(failure.message);
+  bool told = false;
+  try {
+    told = launched.size > 1 && decline_to_join(launched, failure.message);
+  } catch (const Error&) {
+    // nobody to be met: what failed first is what counts
+  }
+  if (launched.rank != 0 && !told) print_error(failure.message);
+  return static_cast<int>(failure.code);
+}
+
+int report_error(Console& console, RankGroup& ranks, const Failure& failure) {
+  console.log_error(failure.message);
+  if (console.is_shown() || ranks.speaks_first()) {
+    console.end_progress();
+    print_error(failure.message);
+  }
+  ranks.fail(failure.message);
+  return static_cast<int>(failure.code);
 }
 
 // Another rank is gone, so that this one's work will never end: the process ends here, whatever its main
 // thread is at. What is being written has no final name yet. Called from the watch's thread.
 [[noreturn]] void end_with_lost_rank(const Console& console, const std::string& line, bool speaks) {
   console.log_error(line);
-  if (speaks) std::fprintf(stderr, "error: %s\n", line.c_str());
+  if (speaks) print_error(line);
   std::fflush(stderr);
   std::_Exit(static_cast<int>(ExitCode::peer));
 }
 
-std::unique_ptr<RankGroup> join_ranks(const LaunchEnvironment& launched, Console& console) {
-  constexpr double kMeeting = 600;  // seconds for all ranks to come
+std::unique_ptr<RankGroup> join_ranks(const LaunchEnvironment& launched, MeetingTerms terms,
+                                      Console& console) {
   if (launched.size == 1) return std::make_unique<RankGroup>();
   console.begin_rank_log(launched.rank == 0);
-  return std::make_unique<RankGroup>(launched, kMeeting, [&console](const std::string& line, bool speaks) {
+  terms.say = [&console](const std::string& line) { console.announce(line); };
+  return std::make_unique<RankGroup>(launched, terms, [&console](const std::string& line, bool speaks) {
     end_with_lost_rank(console, line, speaks);
   });
 }
 
 // Runs what was parsed; every exception ends here.
-int run(const Run& command, const LaunchEnvironment& launched) {
+int run(const Arguments& arguments, const LaunchEnvironment& launched) {
+  MeetingTerms terms;
+  try {
+    if (launched.size > 1) terms = arguments.terms();
+  } catch (...) {
+    return report_before_meeting(launched, current_failure());
+  }
   Console console;
   std::unique_ptr<RankGroup> ranks;
-  const auto report = [&](const std::string& message, ExitCode code) {
-    return report_error(console, ranks.get(), message, code);
-  };
   try {
-    ranks = join_ranks(launched, console);
-    const int status = command(console, *ranks);
+    ranks = join_ranks(launched, std::move(terms), console);
+    const int status = arguments.run(console, *ranks);
     ranks->leave();
     return status;
-  } catch (const Error& error) {
-    return report(error.what(), error.code());
-  } catch (const std::bad_alloc&) {
-    return report("out of memory; lower per_device_train_batch_size, max_seq_length or medusa_num_heads",
-                  ExitCode::resource);
-  } catch (const std::filesystem::filesystem_error& error) {
-    return report(error.path1().string() + ": " + error.code().message(), ExitCode::resource);
-  } catch (const std::exception& error) {
-    return report(std::string(error.what()) + "; this is a defect of gorgon, please report it",
-                  ExitCode::internal);
+  } catch (const NotMet& error) {
+    if (!error.told()) print_error(error.what());
+    return static_cast<int>(error.code());
+  } catch (...) {
+    const Failure failure = current_failure();
+    if (ranks) return report_error(console, *ranks, failure);
+    print_error(failure.message);
+    return static_cast<int>(failure.code);
   }
+}
+
+LaunchEnvironment launch_environment() {
+  return read_launch_environment([](const char* name) { return std::getenv(name); });
 }
 
 // Several processes, or the start of them, or one.
 int launch(const Arguments& arguments, int argc, const char* const* argv) {
-  Console console;
+  LaunchEnvironment launched;
   try {
+    launched = launch_environment();
     if (const char* name = std::getenv("GORGON_CPU_ISA")) limit_instruction_set(name);
-    const LaunchEnvironment launched =
-        read_launch_environment([](const char* name) { return std::getenv(name); });
-    if (launched.size > 1 && !arguments.for_ranks) {
+    if (launched.size > 1 && !arguments.terms) {
       fail(ExitCode::config, {"command line", argv[1], "one process", std::to_string(launched.size),
                               "start it without mpirun, srun or torchrun"});
     }
-    if (arguments.gpus == 1 || std::getenv(kLocalRanksVariable) != nullptr)
-      return run(arguments.run, launched);
-    if (launched.size > 1) {
+    if (arguments.gpus > 1 && std::getenv(kLocalRanksVariable) == nullptr) {
+      if (launched.size == 1) return run_local_ranks(arguments.gpus, argc, argv);
       fail(ExitCode::config, {"command line", "--gpus", "one launcher", "mpirun, srun or torchrun as well",
                               "leave --gpus out"});
     }
-    return run_local_ranks(arguments.gpus, argc, argv);
-  } catch (const Error& error) {
-    return report_error(console, nullptr, error.what(), error.code());
+  } catch (...) {
+    return report_before_meeting(launched, current_failure());
+  }
+  return run(arguments, launched);
+}
+
+// Of a command line that names no command to run. What the environment says wrong is told by launch().
+LaunchEnvironment launch_environment_or_none() {
+  try {
+    return launch_environment();
+  } catch (const Error&) {
+    return {};
   }
 }
 
@@ -381,10 +448,11 @@ int run_command_line(int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
-    return app.exit(help);
+    return launch_environment_or_none().rank == 0 ? app.exit(help) : 0;
   } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "error: command line: %s; gorgon --help shows what there is\n", error.what());
-    return static_cast<int>(ExitCode::config);
+    return report_before_meeting(launch_environment_or_none(), {std::string("command line: ") + error.what() +
+                                                                    "; gorgon --help shows what there is",
+                                                                ExitCode::config});
   }
   return launch(arguments, argc, argv);
 }

@@ -115,6 +115,11 @@ void Console::warn(std::string_view text) {
   above_bar([&] { logger_->warn(text); });
 }
 
+void Console::announce(std::string_view text) {
+  log("info", text);
+  above_bar([&] { logger_->info(text); });
+}
+
 // In one write, erasing only what the new line does not cover: nothing flickers.
 void Console::draw(const std::string& line) {
   drawn_ = line;

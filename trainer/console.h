@@ -34,6 +34,7 @@ class Console {
 
   void info(std::string_view text);
   void warn(std::string_view text);
+  void announce(std::string_view text);  // shown whichever rank says it
 
   bool is_terminal() const { return terminal_; }
   int width() const;  // columns of the terminal; 80 where that is unknown

@@ -56,6 +56,13 @@ FoundHeads find_heads(const fs::path& path, Console& console) {
   return heads_of_checkpoint(newest);
 }
 
+RunConfig config_beside(const fs::path& path) {
+  for (const fs::path& file : {path / "config.yaml", path / ".." / "config.yaml"}) {
+    if (fs::exists(file)) return load_config(file, {}).config;
+  }
+  return {};
+}
+
 ModelWeights load_same_model(const FoundHeads& found, DType compute, WeightStorage storage,
                              const Stream& stream) {
   check_model_path(found.config.model_path);

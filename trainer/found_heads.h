@@ -33,6 +33,9 @@ constexpr const char* kTreeFile = "tree.json";
 // Throws Error(checkpoint) where there is none of them.
 FoundHeads find_heads(const std::filesystem::path& path, Console& console);
 
+// config.yaml of a run directory, or of the one that a checkpoint lies in; defaults where there is none.
+RunConfig config_beside(const std::filesystem::path& path);
+
 // The model that `config` names, in `compute`. Error(checkpoint) when the heads say that they were trained
 // for another one.
 ModelWeights load_same_model(const FoundHeads& found, DType compute, WeightStorage storage,

@@ -3,10 +3,14 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include <fcntl.h>
@@ -56,6 +60,7 @@ void become_rank(int rank, int count, const Socket& listener, int argc, const ch
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);  // a launcher that is killed leaves nobody behind
   set_variable(kLocalRanksVariable, count);
+  ::setenv(kJobVariable, ("--gpus of process " + std::to_string(::getppid())).c_str(), 1);
   set_variable("RANK", rank);
   set_variable("LOCAL_RANK", rank);
   set_variable("WORLD_SIZE", count);
@@ -77,11 +82,46 @@ int status_of(int status) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : static_cast<int>(ExitCode::peer);
 }
 
+bool failed(int status) {
+  return status != 0 && status != static_cast<int>(ExitCode::preempted);
+}
+
+// The next rank that ends, with its status; nothing where none has within a moment and `patient` is false.
+std::optional<std::pair<int, int>> next_ended(bool patient) {
+  int status = 0;
+  const pid_t process = ::waitpid(-1, &status, patient ? 0 : WNOHANG);
+  if (process == 0) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  if (process <= 0) return std::nullopt;
+  auto* ended = std::find_if(std::begin(g_ranks), std::end(g_ranks),
+                             [&](const auto& rank) { return rank.load() == process; });
+  if (ended == std::end(g_ranks)) return std::nullopt;
+  *ended = 0;
+  return std::pair(static_cast<int>(ended - std::begin(g_ranks)), status_of(status));
+}
+
+int wait_for_ranks(int count) {
+  using Clock = std::chrono::steady_clock;
+  constexpr auto kGrace = std::chrono::seconds(10);  // the others learn of a lost rank within one
+  int first = 0, other = 0;
+  std::optional<Clock::time_point> failure;
+  for (int left = count; left > 0;) {
+    if (failure && Clock::now() - *failure > kGrace) pass_on(SIGKILL);
+    const auto ended = next_ended(!failure);
+    if (!ended) continue;
+    --left;
+    const auto [rank, status] = *ended;
+    if (failed(status) && !failure) failure = Clock::now();
+    int& place = rank == 0 ? first : other;
+    if (place == 0) place = status;
+  }
+  return first != 0 ? first : other;
+}
+
 }  // namespace
 
 int run_local_ranks(int count, int argc, const char* const* argv) {
   const Socket listener = Socket::listen(0);
-  for (const int signal : {SIGTERM, SIGINT, SIGCONT}) handle(signal, pass_on);
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGCONT}) handle(signal, pass_on);
   handle(SIGTSTP, stop_with_ranks);
   for (int rank = 0; rank < count; ++rank) {
     const pid_t process = ::fork();
@@ -93,21 +133,7 @@ int run_local_ranks(int count, int argc, const char* const* argv) {
     }
     g_ranks[rank] = process;
   }
-  int first = 0, other = 0;
-  for (int left = count; left > 0;) {
-    int status = 0;
-    const pid_t process = ::waitpid(-1, &status, 0);
-    if (process < 0 && errno == EINTR) continue;
-    if (process < 0) break;
-    const auto* ended = std::find_if(std::begin(g_ranks), std::end(g_ranks),
-                                     [&](const auto& rank) { return rank.load() == process; });
-    if (ended == std::end(g_ranks)) continue;
-    g_ranks[ended - std::begin(g_ranks)] = 0;
-    --left;
-    int& place = ended == std::begin(g_ranks) ? first : other;
-    if (place == 0) place = status_of(status);
-  }
-  return first != 0 ? first : other;
+  return wait_for_ranks(count);
 }
 
 }  // namespace gorgon

@@ -156,7 +156,8 @@ void add_machine_fields(Fields& f) {
   f.push_back(integer(
       {"ddp_timeout",
        {},
-       "seconds that ranks wait for one another in a collective before they report the one that is missing",
+       "seconds that ranks wait for one another, at the start and in every collective, before they report "
+       "who is missing",
        false},
       1, 1 << 24, [](auto& c) -> auto& { return c.ddp_timeout; }));
   f.push_back(max_run_time());

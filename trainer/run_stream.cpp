@@ -39,7 +39,7 @@ Stream make_stream(const RunConfig& config, const StopSignal* stop, const RankGr
   if (!ranks.is_several()) return make_stream(config, stop, limit);
   StreamOptions options;
   options.tf32 = config.tf32;
-  options.threads = threads_per_rank(ranks.local_size());
+  options.threads = ranks.threads();
   options.stop_wanted = [&ranks] { return ranks.stop_agreed(); };
   return Stream(device_of_rank(config, ranks), std::move(options));
 }

@@ -1,9 +1,11 @@
 #include "trainer/stop_signal.h"
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdint>
 #include <ctime>
+#include <iterator>
 
 #include "kernels/error.h"
 
@@ -14,7 +16,9 @@ namespace {
 std::atomic<int> g_signal{0};
 std::atomic<int64_t> g_since{0};  // of the first signal: nanoseconds of CLOCK_MONOTONIC
 std::atomic<bool> g_in_use{false};
-struct sigaction g_before_term = {}, g_before_int = {};
+constexpr int kSignals[] = {SIGTERM, SIGINT, SIGUSR1};
+constexpr const char* kNames[] = {"SIGTERM", "SIGINT", "SIGUSR1"};
+struct sigaction g_before[std::size(kSignals)] = {};
 
 static_assert(std::atomic<int>::is_always_lock_free && std::atomic<int64_t>::is_always_lock_free,
               "a handler may only touch lock-free atomics");
@@ -52,13 +56,11 @@ StopSignal::StopSignal() {
   action.sa_handler = remember_signal;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
-  sigaction(SIGTERM, &action, &g_before_term);
-  sigaction(SIGINT, &action, &g_before_int);
+  for (size_t i = 0; i < std::size(kSignals); ++i) sigaction(kSignals[i], &action, &g_before[i]);
 }
 
 StopSignal::~StopSignal() {
-  sigaction(SIGTERM, &g_before_term, nullptr);
-  sigaction(SIGINT, &g_before_int, nullptr);
+  for (size_t i = 0; i < std::size(kSignals); ++i) sigaction(kSignals[i], &g_before[i], nullptr);
   g_in_use.store(false);
 }
 
@@ -67,8 +69,8 @@ bool StopSignal::requested() const {
 }
 
 const char* StopSignal::name() const {
-  const int signal = g_signal.load();
-  return signal == SIGTERM ? "SIGTERM" : signal == SIGINT ? "SIGINT" : "max_run_time";
+  const auto* found = std::find(std::begin(kSignals), std::end(kSignals), g_signal.load());
+  return found == std::end(kSignals) ? "max_run_time" : kNames[found - std::begin(kSignals)];
 }
 
 }  // namespace gorgon

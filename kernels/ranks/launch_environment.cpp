@@ -39,6 +39,18 @@ class Reader {
 constexpr int kMaxRanks = 1 << 16;
 constexpr int kMaxPort = 65535;
 
+// "NAME VALUE" of the first variable that tells jobs apart.
+std::string job_of(const Reader& read, bool by_srun) {
+  if (read.has(kJobVariable)) return kJobVariable + (" " + read.text(kJobVariable));
+  constexpr const char* kTorchrun = "TORCHELASTIC_RUN_ID";
+  const std::string run = read.text(kTorchrun);
+  if (!run.empty() && run != "none") return kTorchrun + (" " + run);  // none: torchrun's default
+  constexpr const char* kSlurm = "SLURM_JOB_ID";
+  if (!read.has(kSlurm)) return "";
+  const std::string step = by_srun ? "." + read.text("SLURM_STEP_ID") : "";
+  return kSlurm + (" " + read.text(kSlurm)) + step;
+}
+
 LaunchEnvironment by_torchrun(const Reader& read) {
   LaunchEnvironment found;
   found.size = read.integer("WORLD_SIZE", 1, kMaxRanks, 1);
@@ -48,6 +60,7 @@ LaunchEnvironment by_torchrun(const Reader& read) {
   const bool taken = read.text("TORCHELASTIC_USE_AGENT_STORE") == "True" && !read.has(kLocalRanksVariable);
   const int next = taken ? 1 : 0;  // torchrun's own store listens on MASTER_PORT
   found.master_port = read.integer("MASTER_PORT", 1, kMaxPort - next, 29500) + next;  // torchrun's default
+  found.job = job_of(read, false);
   found.listening = read.integer(kListeningVariable, 0, 1 << 20, -1);
   found.kind = LaunchEnvironment::Kind::tcp;
   if (found.size > 1 && found.master_address.empty()) {
@@ -65,6 +78,7 @@ LaunchEnvironment by_slurm(const Reader& read) {
   found.master_address = read.text("MASTER_ADDR");
   if (found.master_address.empty()) found.master_address = first_host(read.text("SLURM_STEP_NODELIST"));
   constexpr int kFirstPort = 15000, kPorts = 20000;
+  found.job = job_of(read, true);
   const int job = read.integer("SLURM_JOB_ID", 0, 2147483647, 0);
   found.master_port = read.integer("MASTER_PORT", 1, kMaxPort, kFirstPort + job % kPorts);
   found.kind = LaunchEnvironment::Kind::tcp;

@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
-#include <span>
+#include <optional>
 
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "kernels/error.h"
+#include "kernels/ranks/frame.h"
 
 namespace gorgon {
 namespace {
@@ -22,13 +21,9 @@ constexpr auto kGrace = std::chrono::milliseconds(600);  // for a rank that is a
 constexpr double kSecondsToSay = 1;
 constexpr double kAfterCollectives = 2;  // seconds: a collective that waits for a silent rank tells more
 constexpr double kSilent = 2.5;          // seconds; a word comes every second
-constexpr double kSecondsOfHello = 10;
-constexpr size_t kMaxText = 1 << 20;
 
-// A message: its length, its kind, its text.
-constexpr char kHello = 'H', kTable = 'T', kBeatKind = 'B', kLeave = 'L', kFail = 'F', kLost = 'X';
-constexpr size_t kHeader = 5;
-constexpr size_t kPeerLines = 4, kHelloLines = 2 + kPeerLines;
+// Kinds of messages.
+constexpr char kBeatKind = 'B', kLeave = 'L', kFail = 'F', kLost = 'X';
 
 double seconds_since(Clock::time_point then) {
   return std::chrono::duration<double>(Clock::now() - then).count();
@@ -40,127 +35,18 @@ std::string in_seconds(double seconds) {
   return text;
 }
 
-std::string framed(char kind, const std::string& text) {
-  const auto size = static_cast<uint32_t>(text.size());
-  std::string frame(kHeader, '\0');
-  std::memcpy(frame.data(), &size, sizeof size);
-  frame[kHeader - 1] = kind;
-  return frame + text;
-}
-
-bool send_frame(const Socket& socket, char kind, const std::string& text, double seconds) {
-  const std::string frame = framed(kind, text);
-  return socket.send_all(std::as_bytes(std::span(frame)), seconds);
-}
-
-// "" where nothing whole of this kind came.
-std::string receive_frame(const Socket& socket, char kind, double seconds) {
-  std::string header(kHeader, '\0');
-  if (!socket.receive_all(std::as_writable_bytes(std::span(header)), seconds)) return "";
-  uint32_t size = 0;
-  std::memcpy(&size, header.data(), sizeof size);
-  if (header[kHeader - 1] != kind || size > kMaxText) return "";
-  std::string text(size, '\0');
-  if (!socket.receive_all(std::as_writable_bytes(std::span(text)), seconds)) return "";
-  return text;
-}
-
-// Fields of one message, a line each.
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    lines.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return lines;
-}
-
-std::string text_of(const Peer& peer) {
-  return peer.host + "\n" + peer.address + "\n" + std::to_string(peer.port) + "\n" +
-         std::to_string(peer.local_rank) + "\n";
-}
-
-Peer peer_of(const std::vector<std::string>& lines, size_t at) {
-  if (lines.size() < at + kPeerLines) return {};
-  return {lines[at], lines[at + 1], std::atoi(lines[at + 2].c_str()), std::atoi(lines[at + 3].c_str())};
-}
-
 constexpr const char* kRestart = "see its log; the same command goes on from what is saved";
 
 }  // namespace
 
-PeerWatch::PeerWatch(int rank, int size, MeetingPoint point, Peer self, double seconds)
-    : rank_(rank), size_(size), peers_(static_cast<size_t>(size)) {
-  peers_[static_cast<size_t>(rank)] = std::move(self);
-  if (rank == 0) {
-    meet_as_first(point, seconds);
-  } else {
-    meet_as_other(point, seconds);
+PeerWatch::PeerWatch(int rank, Meeting met) : rank_(rank), peers_(std::move(met.peers)) {
+  for (auto& [peer, socket] : met.connections) {
+    connections_.push_back({peer, std::move(socket), "", Clock::now(), false});
   }
 }
 
 PeerWatch::~PeerWatch() {
   stop();
-}
-
-void PeerWatch::meet_as_first(const MeetingPoint& point, double seconds) {
-  const auto start = Clock::now();
-  const std::string key = std::to_string(point.token) + " of " + std::to_string(size_);
-  std::vector<bool> here(static_cast<size_t>(size_));
-  while (std::ssize(connections_) < size_ - 1) {
-    const double left = seconds - seconds_since(start);
-    if (left <= 0) {
-      gorgon::fail(ExitCode::peer,
-                   {"rank 0 on " + peers_[0].host, "start", std::to_string(size_) + " ranks",
-                    std::to_string(connections_.size() + 1) + " within " + in_seconds(seconds_since(start)),
-                    "were all of them started?"});
-    }
-    Socket socket = point.listener.accept(left);
-    if (!socket.is_open()) continue;
-    const std::vector<std::string> hello = lines_of(receive_frame(socket, kHello, kSecondsOfHello));
-    if (hello.size() < kHelloLines || hello[0] != key) continue;  // not one of this job
-    const int peer = std::atoi(hello[1].c_str());
-    if (peer < 1 || peer >= size_ || here[static_cast<size_t>(peer)]) continue;
-    Peer info = peer_of(hello, 2);
-    if (peers_[0].address.empty()) peers_[0].address = info.address;
-    info.address = socket.peer_address();
-    peers_[static_cast<size_t>(peer)] = std::move(info);
-    here[static_cast<size_t>(peer)] = true;
-    connections_.push_back({peer, std::move(socket), "", Clock::now(), false});
-  }
-  std::string table;
-  for (const Peer& peer : peers_) table += text_of(peer);
-  tell_all(kTable, table);
-}
-
-void PeerWatch::meet_as_other(const MeetingPoint& point, double seconds) {
-  const auto start = Clock::now();
-  const std::string key = std::to_string(point.token) + " of " + std::to_string(size_);
-  while (seconds_since(start) < seconds) {
-    for (const std::string& address : point.addresses) {
-      constexpr double kTry = 2;
-      Socket socket = Socket::connect(address, point.port, kTry);
-      if (!socket.is_open()) continue;
-      Peer self = peers_[static_cast<size_t>(rank_)];
-      self.address = address;
-      const std::string hello = key + "\n" + std::to_string(rank_) + "\n" + text_of(self);
-      const double left = std::max(1.0, seconds - seconds_since(start));
-      if (!send_frame(socket, kHello, hello, kTry)) continue;
-      const std::vector<std::string> table = lines_of(receive_frame(socket, kTable, left));
-      if (table.size() != kPeerLines * peers_.size()) continue;
-      for (size_t r = 0; r < peers_.size(); ++r) peers_[r] = peer_of(table, kPeerLines * r);
-      peers_[0].address = address;
-      connections_.push_back({0, std::move(socket), "", Clock::now(), false});
-      return;
-    }
-    std::this_thread::sleep_for(kPoll);
-  }
-  gorgon::fail(ExitCode::peer, {"rank " + std::to_string(rank_) + " on " + own_host_name(), "start",
-                                "rank 0 at port " + std::to_string(point.port) + " of " +
-                                    (point.addresses.empty() ? "no address" : point.addresses.front()),
-                                "nobody within " + in_seconds(seconds_since(start)),
-                                "was rank 0 started, and does no firewall close the port?"});
 }
 
 void PeerWatch::start(OnLoss on_loss) {
@@ -318,14 +204,10 @@ void PeerWatch::read(Connection& connection) {
   }
   std::string& unread = connection.unread;
   unread.append(buffer, static_cast<size_t>(received));
-  while (unread.size() >= kHeader && !connection.over && !lost_) {
-    uint32_t size = 0;
-    std::memcpy(&size, unread.data(), sizeof size);
-    if (size > kMaxText || unread.size() < kHeader + size) break;
-    const char kind = unread[kHeader - 1];
-    const std::string text = unread.substr(kHeader, size);
-    unread.erase(0, kHeader + size);
-    take(connection, kind, text);
+  while (!connection.over && !lost_) {
+    const std::optional<Frame> frame = take_frame(unread);
+    if (!frame) break;
+    take(connection, frame->kind, frame->text);
   }
 }
 

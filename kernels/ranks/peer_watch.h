@@ -13,25 +13,9 @@
 #include <thread>
 #include <vector>
 
-#include "kernels/ranks/socket.h"
+#include "kernels/ranks/meeting.h"
 
 namespace gorgon {
-
-// One process of the job, as the others know it.
-struct Peer {
-  std::string host;     // its name
-  std::string address;  // numeric, as rank 0 saw it; rank 0's own as the others reached it
-  int port = 0;         // where it accepts other ranks' data; 0 where MPI carries them
-  int local_rank = -1;  // as its launcher says it
-};
-
-// Where ranks meet: rank 0 listens, the others know one of its addresses.
-struct MeetingPoint {
-  Socket listener;                     // rank 0
-  std::vector<std::string> addresses;  // the others: tried in turn, again and again
-  int port = 0;
-  uint64_t token = 0;  // of the job, so that no stranger is let in; 0 where nothing could carry one
-};
 
 // Watches over the other processes of a job by a thread of its own, whatever the caller computes. All ranks
 // hold a TCP connection to rank 0 and say a word a second through it. A connection that breaks without a
@@ -44,9 +28,7 @@ class PeerWatch {
   // `speaks`: whether this rank is the one that says it for all (the first that is left).
   using OnLoss = std::function<void(const std::string& line, bool speaks)>;
 
-  // Meets the others: returns when all ranks have come. Throws Error(peer) when they have not within
-  // `seconds`, naming how many (rank 0) or where rank 0 was looked for.
-  PeerWatch(int rank, int size, MeetingPoint point, Peer self, double seconds);
+  PeerWatch(int rank, Meeting met);
   ~PeerWatch();
   PeerWatch(const PeerWatch&) = delete;
   PeerWatch& operator=(const PeerWatch&) = delete;
@@ -105,8 +87,6 @@ class PeerWatch {
     bool has_started;
     std::chrono::steady_clock::time_point since;
   };
-  void meet_as_first(const MeetingPoint& point, double seconds);
-  void meet_as_other(const MeetingPoint& point, double seconds);
   void watch();
   void read(Connection& connection);
   void take(Connection& connection, char kind, const std::string& text);
@@ -116,7 +96,7 @@ class PeerWatch {
   void lose_self();
   void stop();
 
-  int rank_, size_;
+  int rank_;
   std::vector<Peer> peers_;
   std::vector<Connection> connections_;  // rank 0: to all others; others: to rank 0
   std::mutex sending_;

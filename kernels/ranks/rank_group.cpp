@@ -2,9 +2,6 @@
 
 #include <algorithm>
 #include <random>
-#include <thread>
-
-#include <sched.h>
 
 #include "kernels/error.h"
 #include "kernels/ranks/host_communicator.h"
@@ -15,9 +12,9 @@
 namespace gorgon {
 namespace {
 
-uint64_t random_token() {
+std::string random_token() {
   std::random_device device;
-  return (static_cast<uint64_t>(device()) << 32) | device() | 1;
+  return std::to_string((static_cast<uint64_t>(device()) << 32) | device());
 }
 
 // MPI carries where rank 0 listens: its addresses, and loopback first for those on its own machine.
@@ -26,8 +23,7 @@ MeetingPoint meet_by_mpi(MpiJob& mpi) {
   std::string text;
   if (mpi.rank() == 0) {
     point.listener = Socket::listen(0);
-    text =
-        std::to_string(random_token()) + " " + std::to_string(point.listener.port()) + " " + own_host_name();
+    text = random_token() + " " + std::to_string(point.listener.port()) + " " + own_host_name();
     for (const std::string& address : own_addresses()) text += " " + address;
   }
   text = mpi.broadcast(text);
@@ -38,15 +34,16 @@ MeetingPoint meet_by_mpi(MpiJob& mpi) {
     begin = end + 1;
   }
   require(words.size() >= 3, "RankGroup", "rank 0's address");
-  point.token = std::stoull(words[0]);
+  point.token = words[0];
   point.port = std::stoi(words[1]);
   if (words[2] == own_host_name()) point.addresses.push_back("127.0.0.1");
   point.addresses.insert(point.addresses.end(), words.begin() + 3, words.end());
   return point;
 }
 
-MeetingPoint meet_by_address(const LaunchEnvironment& launched) {
+MeetingPoint meet_by_address(const LaunchEnvironment& launched, const std::string& job) {
   MeetingPoint point;
+  point.job = launched.job.empty() ? job : launched.job;
   point.port = launched.master_port;
   point.addresses = {launched.master_address};
   if (launched.rank != 0) return point;
@@ -63,31 +60,46 @@ MeetingPoint meet_by_address(const LaunchEnvironment& launched) {
 
 RankGroup::RankGroup() : communicator_(single_communicator()) {}
 
-RankGroup::RankGroup(const LaunchEnvironment& launched, double seconds, PeerWatch::OnLoss on_loss)
+RankGroup::RankGroup(const LaunchEnvironment& launched, const MeetingTerms& terms, PeerWatch::OnLoss on_loss)
     : rank_(launched.rank), size_(launched.size) {
   MeetingPoint point;
   Peer self;
   Socket listener;
   self.host = own_host_name();
   self.local_rank = launched.local_rank;
+  self.cores = cores_of_process();
   if (launched.kind == LaunchEnvironment::Kind::mpi) {
     mpi_ = join_mpi_job();
     rank_ = mpi_->rank();
     size_ = mpi_->size();
     point = meet_by_mpi(*mpi_);
   } else {
-    point = meet_by_address(launched);
+    point = meet_by_address(launched, terms.job);
     listener = Socket::listen(0);
     self.port = listener.port();
   }
-  watch_ = std::make_unique<PeerWatch>(rank_, size_, std::move(point), std::move(self), seconds);
-  transport_ = mpi_ ? mpi_->transport() : connect_tcp_transport(rank_, watch_->peers(), listener, seconds);
+  watch_ = std::make_unique<PeerWatch>(rank_, meet(rank_, size_, point, self, terms));
+  point.listener.close();
+  transport_ =
+      mpi_ ? mpi_->transport() : connect_tcp_transport(rank_, watch_->peers(), listener, terms.seconds);
   communicator_ = std::make_unique<HostCommunicator>(rank_, size_, *transport_, *watch_);
   find_neighbours();
   watch_->start([this, end = std::move(on_loss)](const std::string& line, bool speaks) {
     abort_on_gpu();
     end(line, speaks);
   });
+}
+
+bool decline_to_join(const LaunchEnvironment& launched, const std::string& why) {
+  constexpr double kSeconds = 5;
+  Peer self;
+  self.host = own_host_name();
+  if (launched.kind == LaunchEnvironment::Kind::mpi) {
+    const std::unique_ptr<MpiJob> mpi = join_mpi_job();
+    return decline(mpi->rank(), mpi->size(), meet_by_mpi(*mpi), self, why, kSeconds);
+  }
+  const MeetingPoint point = meet_by_address(launched, "");
+  return decline(launched.rank, launched.size, point, self, why, kSeconds);
 }
 
 RankGroup::~RankGroup() {
@@ -97,12 +109,15 @@ RankGroup::~RankGroup() {
 
 void RankGroup::find_neighbours() {
   const Peer& self = watch_->peers()[static_cast<size_t>(rank_)];
-  local_rank_ = local_size_ = 0;
+  std::vector<CoreShare> machine;
   for (int r = 0; r < size_; ++r) {
-    if (watch_->peers()[static_cast<size_t>(r)].host != self.host) continue;
-    if (r < rank_) ++local_rank_;
-    ++local_size_;
+    const Peer& peer = watch_->peers()[static_cast<size_t>(r)];
+    if (peer.host != self.host) continue;
+    if (r == rank_) local_rank_ = static_cast<int>(machine.size());
+    machine.push_back(peer.cores);
   }
+  local_size_ = static_cast<int>(machine.size());
+  threads_ = threads_among(static_cast<size_t>(local_rank_), machine);
   if (self.local_rank >= 0) local_rank_ = self.local_rank;
 }
 
@@ -154,14 +169,6 @@ void RankGroup::leave() {
 
 void RankGroup::fail(const std::string& why) {
   if (watch_) watch_->fail(why);
-}
-
-int threads_per_rank(int local_size) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  const auto cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  const int bound = ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : cores;
-  return std::max(1, std::min(bound, cores / std::max(1, local_size)));
 }
 
 }  // namespace gorgon

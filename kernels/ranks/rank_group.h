@@ -8,6 +8,7 @@
 
 #include "kernels/communicator.h"
 #include "kernels/ranks/launch_environment.h"
+#include "kernels/ranks/meeting.h"
 #include "kernels/ranks/peer_watch.h"
 #include "kernels/ranks/transport.h"
 
@@ -20,8 +21,8 @@ class NcclCommunicator;
 class RankGroup {
  public:
   RankGroup();  // of one
-  // Returns when all ranks have come; Error(peer) when they do not within `seconds`. on_loss: peer_watch.h.
-  RankGroup(const LaunchEnvironment& launched, double seconds, PeerWatch::OnLoss on_loss);
+  // Returns when all ranks have come; NotMet where they do not (meeting.h). on_loss: peer_watch.h.
+  RankGroup(const LaunchEnvironment& launched, const MeetingTerms& terms, PeerWatch::OnLoss on_loss);
   ~RankGroup();
   RankGroup(const RankGroup&) = delete;
   RankGroup& operator=(const RankGroup&) = delete;
@@ -34,7 +35,8 @@ class RankGroup {
   bool is_several() const { return size_ > 1; }
   int local_rank() const { return local_rank_; }  // among the ranks of this machine
   int local_size() const { return local_size_; }
-  std::string name(int rank) const;  // "rank 1 on HOST"
+  int threads() const { return threads_; }  // this rank's share of the machine's cores (cores.h); 0 = alone
+  std::string name(int rank) const;         // "rank 1 on HOST"
 
   Communicator& host() { return *communicator_; }  // collectives over host memory
   // Over a device's: host() for a CPU; NCCL for a GPU, always the same one, which all ranks ask for together.
@@ -55,7 +57,7 @@ class RankGroup {
   void find_neighbours();
   void abort_on_gpu();
 
-  int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
+  int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1, threads_ = 0;
   std::atomic<bool> stop_agreed_{false};
   std::unique_ptr<MpiJob> mpi_;
   std::unique_ptr<PeerWatch> watch_;
@@ -65,8 +67,8 @@ class RankGroup {
   std::unique_ptr<NcclCommunicator> on_gpu_;
 };
 
-// Threads for each of `local_size` processes of this machine: its share of the cores, or those it is bound
-// to.
-int threads_per_rank(int local_size);
+// In the place of joining: tells the other ranks that this one failed, and why; takes some seconds at most.
+// Returns whether another rank tells people so, so that this one need not.
+bool decline_to_join(const LaunchEnvironment& launched, const std::string& why);
 
 }  // namespace gorgon

@@ -111,7 +111,8 @@ class Ranks:
             variables = dict(os.environ)
             if len(hosts) * count > 1:
                 variables |= {"RANK": str(host * count + local), "LOCAL_RANK": str(local),
-                              "WORLD_SIZE": str(len(hosts) * count), "MASTER_ADDR": hosts[0], "MASTER_PORT": str(PORT)}
+                              "WORLD_SIZE": str(len(hosts) * count), "MASTER_ADDR": hosts[0], "MASTER_PORT": str(PORT),
+                              "GORGON_JOB": os.environ.get("TRAINING_JOB_NAME", "SageMaker")}
             process = subprocess.Popen(words, env=variables, stderr=subprocess.PIPE, text=True, errors="replace")
             reader = threading.Thread(target=self.read, args=(process,))
             reader.start()

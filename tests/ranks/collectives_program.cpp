@@ -1,5 +1,6 @@
 // One rank of ranks_test.cpp, and of nccl_test.cpp on an emulated GPU: every collective against plain loops
 // over what each rank is known to hold.
+#include <algorithm>
 #include <bit>
 #include <csignal>
 #include <cstdio>
@@ -243,11 +244,16 @@ void wait_for_ever() {
 }
 
 int run(const std::string& what, double deadline) {
-  RankGroup group(read_launch_environment([](const char* name) { return std::getenv(name); }), 30,
-                  [](const std::string& line, bool) {
-                    std::fprintf(stderr, "lost: %s\n", line.c_str());
-                    std::_Exit(7);
-                  });
+  MeetingTerms terms;
+  terms.seconds = std::min(deadline, 30.0);
+  terms.first_word = 0.2;
+  terms.say = [](const std::string& line) { std::fprintf(stderr, "said: %s\n", line.c_str()); };
+  const LaunchEnvironment launched =
+      read_launch_environment([](const char* name) { return std::getenv(name); });
+  RankGroup group(launched, terms, [](const std::string& line, bool) {
+    std::fprintf(stderr, "lost: %s\n", line.c_str());
+    std::_Exit(7);
+  });
   group.set_deadline(deadline);
   try {
     if (what == "collectives") {
@@ -289,5 +295,10 @@ int run(const std::string& what, double deadline) {
 
 int main(int argc, char** argv) {
   std::signal(SIGTERM, [](int) {});  // mpirun's, to those that are left: gorgon takes it for a request
-  return gorgon::run(argc > 1 ? argv[1] : "", argc > 2 ? std::atof(argv[2]) : 60);
+  try {
+    return gorgon::run(argc > 1 ? argv[1] : "", argc > 2 ? std::atof(argv[2]) : 60);
+  } catch (const gorgon::NotMet& error) {
+    std::fprintf(stderr, "not met: %s%s\n", error.what(), error.told() ? " (told)" : "");
+    return static_cast<int>(error.code());
+  }
 }

@@ -68,6 +68,11 @@ class DividedWork : public testing::Test {
             "--max-new-tokens",
             "40"};
   }
+  Words train_words(const std::string& run, const Words& values) const {
+    Words words{"train", at("run.yaml"), "--set", "output_dir=" + at(run)};
+    for (const std::string& value : values) words.insert(words.end(), {"--set", value});
+    return words;
+  }
   Words eval_words(const std::string& where, const std::string& output, const Words& more = {}) const {
     Words words{"eval",     at(where),  "--data",           at("prompts.jsonl"),
                 "--output", at(output), "--max-new-tokens", "12"};
@@ -152,15 +157,9 @@ TEST_F(DividedWork, ReportsOfEvalAreThoseOfOneProcess) {
 // Divided heads add up ranges of the vocabulary, equal to rounding (heads_test.cpp); whole ones are equal.
 TEST_F(DividedWork, EvaluationsInTrainingAreThoseOfOneProcess) {
   const auto words = [&](const std::string& run) {
-    return Words{"train", at("run.yaml"),
-                 "--set", "output_dir=" + at(run),
-                 "--set", "eval_dataset_path=" + at("prompts.jsonl"),
-                 "--set", "learning_rate=0",
-                 "--set", "parallel_heads=replicate",
-                 "--set", "bf16=false",
-                 "--set", "global_batch_size=4",
-                 "--set", "per_device_eval_batch_size=1",
-                 "--set", "max_steps=2"};
+    return train_words(
+        run, {"eval_dataset_path=" + at("prompts.jsonl"), "learning_rate=0", "parallel_heads=replicate",
+              "bf16=false", "global_batch_size=4", "per_device_eval_batch_size=1", "max_steps=2"});
   };
   const auto evaluations = [&](const std::string& run) {
     std::vector<json> lines;
@@ -239,14 +238,8 @@ TEST_F(DividedWork, EvalStopsOnAllRanksTogether) {
 TEST_F(DividedWork, ASignalStopsAnEvaluationOfAllRanks) {
   std::ofstream(at("more.jsonl")) << tiny_chats(3000, 12000);
   const auto words = [&](const std::string& run) {
-    return Words{"train", at("run.yaml"),
-                 "--set", "output_dir=" + at(run),
-                 "--set", "eval_dataset_path=" + at("more.jsonl"),
-                 "--set", "metric_for_best_model=eval_loss",
-                 "--set", "eval_steps=2",
-                 "--set", "max_steps=4",
-                 "--set", "per_device_eval_batch_size=1",
-                 "--set", "save_steps=0"};
+    return train_words(run, {"eval_dataset_path=" + at("more.jsonl"), "metric_for_best_model=eval_loss",
+                             "eval_steps=2", "max_steps=4", "per_device_eval_batch_size=1", "save_steps=0"});
   };
   expect_job(launcher(), 2, words("undisturbed"));
   Job job(launcher(), 2, GORGON_PROGRAM, words("run"));

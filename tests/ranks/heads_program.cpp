@@ -338,11 +338,14 @@ int run_all(RankGroup& group, bool few) {
 
 int main(int argc, char**) {
   using namespace gorgon;
-  RankGroup group(read_launch_environment([](const char* name) { return std::getenv(name); }), 30,
-                  [](const std::string& line, bool) {
-                    fmt::print(stderr, "lost: {}\n", line);
-                    std::_Exit(7);
-                  });
+  MeetingTerms terms;
+  terms.seconds = 30;
+  const LaunchEnvironment launched =
+      read_launch_environment([](const char* name) { return std::getenv(name); });
+  RankGroup group(launched, terms, [](const std::string& line, bool) {
+    fmt::print(stderr, "lost: {}\n", line);
+    std::_Exit(7);
+  });
   int status = 1;
   try {
     status = run_all(group, argc > 1);

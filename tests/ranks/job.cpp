@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 #include <stdexcept>
 #include <thread>
@@ -22,8 +23,8 @@ namespace fs = std::filesystem;
 // $1: the folder, then the program. Signals reach the program itself: mpirun sends SIGTERM to the shell's
 // whole group, and a shell with a trap outlives it (a command that it starts would not).
 constexpr const char* kShell = R"(
-trap : TERM INT
-folder=$1; shift
+trap : TERM INT USR1
+export folder=$1; shift
 rank=${OMPI_COMM_WORLD_RANK:-$RANK}
 "$@" > $folder/out.$rank 2> $folder/err.$rank &
 echo $! > $folder/pid.$rank
@@ -134,6 +135,25 @@ void Job::signal_group(int rank, int number) {
 
 void Job::kill_rank(int rank) {
   signal_rank(rank, SIGKILL);
+}
+
+std::vector<pid_t> Job::started_by(int rank) const {
+  const pid_t parent = process_of(rank);
+  std::map<int64_t, pid_t> found;  // by the time of its start
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    const std::string stat = text_of(entry.path() / "stat");
+    const size_t name_end = stat.rfind(')');
+    if (name_end == std::string::npos) continue;
+    std::istringstream fields(stat.substr(name_end + 1));  // from the third on
+    std::vector<std::string> words{std::istream_iterator<std::string>(fields), {}};
+    constexpr size_t kParent = 4 - 3, kStart = 22 - 3;
+    if (words.size() <= kStart || std::atoi(words[kParent].c_str()) != parent) continue;
+    const pid_t process = std::atoi(entry.path().filename().c_str());
+    found[std::atoll(words[kStart].c_str()) * (1 << 22) + process] = process;
+  }
+  std::vector<pid_t> processes;
+  for (const auto& [start, process] : found) processes.push_back(process);
+  return processes;
 }
 
 void Job::wait_for_statuses(const std::vector<int>& ranks) {

@@ -22,7 +22,7 @@ struct JobResult {
 };
 
 // A program as n real processes, each under a shell that notes its process and its status: a launcher's own
-// status does not tell them.
+// status does not tell them. What is a shell itself finds what rank R has said so far in $folder/err.R.
 class Job {
  public:
   Job(Launcher launcher, int ranks, const std::string& program, const std::vector<std::string>& arguments,
@@ -35,6 +35,7 @@ class Job {
   // As a terminal does: to all of rank's group, the shell (which goes on) and what it started.
   void signal_group(int rank, int number);
   void kill_rank(int rank);
+  std::vector<pid_t> started_by(int rank) const;  // processes that it has started, oldest first
   void wait_for_statuses(const std::vector<int>& ranks);  // until these have ended
   JobResult wait();
 

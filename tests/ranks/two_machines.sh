@@ -54,7 +54,7 @@ port=29511
 rank() {
   local number=$1 machine=$2 folder=$3 run=$4; shift 4
   set +e
-  RANK=$number WORLD_SIZE=2 LOCAL_RANK=0 MASTER_ADDR=10.77.0.1 MASTER_PORT=$port on "$machine" "$build/trainer/gorgon" train \
+  GORGON_JOB=$run RANK=$number WORLD_SIZE=2 LOCAL_RANK=0 MASTER_ADDR=10.77.0.1 MASTER_PORT=$port on "$machine" "$build/trainer/gorgon" train \
     "$folder/run.yaml" --set global_batch_size=4 --set "output_dir=$folder/$run" "$@" >"$work/$run.$number.out" 2>"$work/$run.$number.err"
   echo $? >"$work/$run.$number.status"
 }
