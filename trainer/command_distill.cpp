@@ -6,6 +6,7 @@
 #include "kernels/error.h"
 #include "trainer/answer_origin.h"
 #include "trainer/commands.h"
+#include "trainer/data_sets.h"
 #include "trainer/distill.h"
 #include "trainer/output_file.h"
 #include "trainer/rank_agreement.h"
@@ -83,6 +84,10 @@ int distill_command(const DistillArguments& arguments, Console& console, const S
   const ModelWeights weights = load_model(config.model_path, config.compute(), stream,
                                           WeightStorage::as_stored, config.quantisation());
   check_same_model(ranks, weights.fingerprint);
+  if (ranks.is_several()) {
+    ranks.set_patience(kPatience);
+    check_same_data(ranks, {{"train_dataset_path", data_fingerprint(config.train_dataset_path), true}});
+  }
   const TextModel text(config.model_path);
   const PromptSet set = read_all_prompts(config, text, weights.config, ranks, console);
   DistillOptions options;

@@ -82,6 +82,8 @@ void check_agreement(const DecodeInputs& inputs, const EvalArguments& arguments,
   check_same(ranks, {{"heads", "SHA-256 " + sha256_of_file(inputs.found.file, ExitCode::checkpoint)}},
              ExitCode::checkpoint, "give all machines the same heads");
   check_same_model(ranks, inputs.weights.fingerprint);
+  ranks.set_patience(kPatience);
+  check_same_data(ranks, {{"--data", data_fingerprint(arguments.data), true}});
 }
 
 DecodeEvaluationOptions decode_options(const DecodeInputs& inputs, const EvalArguments& arguments,

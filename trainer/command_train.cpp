@@ -162,16 +162,14 @@ struct RunData {
   std::vector<int32_t> vocab_ids;
 };
 
-// Rank 0 reads the data, and gives it to the others.
+// Rank 0, which alone has a `text`, reads the data, and gives it to the others.
 void load_data_sets(const TrainArguments& arguments, const RunConfig& config, const RunDirectory* directory,
-                    const ModelConfig& model, const Stream& stream, Console& console, RankGroup& ranks,
-                    RunData& data) {
-  if (directory != nullptr) {
-    const TextModel text(config.model_path);
-    check_first_rows(config, text);
+                    const std::optional<TextModel>& text, const ModelConfig& model, const Stream& stream,
+                    Console& console, RankGroup& ranks, RunData& data) {
+  if (text) {
     fs::create_directories(directory->prepared());
-    data.evals = load_evals(config, *directory, text, model, stream, console);
-    data.train = load_train(arguments, config, *directory, text, model, stream, console);
+    data.evals = load_evals(config, *directory, *text, model, stream, console);
+    data.train = load_train(arguments, config, *directory, *text, model, stream, console);
   }
   data.evals.resize(config.eval_dataset_path.size());
   for (size_t i = 0; i < data.evals.size(); ++i) {
@@ -189,7 +187,26 @@ WeightStorage storage_for(const RunConfig& config) {
   return multiplies ? WeightStorage::converted : WeightStorage::compact_tables;
 }
 
-// `directory`: rank 0's.
+// Before anything long begins: other ranks' data files, where there are any, are rank 0's.
+void check_same_files(const TrainArguments& arguments, const RunConfig& config, RankGroup& ranks) {
+  if (!ranks.is_several()) return;
+  std::vector<NamedValue> files;
+  if (arguments.dataset.empty()) {
+    files.push_back({"train_dataset_path", data_fingerprint(config.train_dataset_path), true});
+  }
+  for (const NamedPath& eval : config.eval_dataset_path) {
+    files.push_back({"eval_dataset_path " + eval.name, data_fingerprint({eval.path}), true});
+  }
+  check_same_data(ranks, files);
+}
+
+void load_weights(const RunConfig& config, const Stream& stream, RankGroup& ranks, RunData& data) {
+  data.weights =
+      load_model(config.model_path, config.compute(), stream, storage_for(config), config.quantisation());
+  check_same_model(ranks, data.weights.fingerprint);
+}
+
+// `directory`: rank 0's. Several ranks learn before the data is prepared that their models differ.
 RunData load_run_data(const TrainArguments& arguments, const RunConfig& config, RunDirectory* directory,
                       const Stream& stream, Console& console, RankShare& share) {
   RankGroup& ranks = share.ranks();
@@ -199,10 +216,12 @@ RunData load_run_data(const TrainArguments& arguments, const RunConfig& config, 
   RunData data;
   try {
     ranks.set_patience(kPatience);
-    load_data_sets(arguments, config, directory, model, stream, console, ranks, data);
-    data.weights =
-        load_model(config.model_path, config.compute(), stream, storage_for(config), config.quantisation());
-    check_same_model(ranks, data.weights.fingerprint);
+    std::optional<TextModel> text;
+    if (directory != nullptr) check_first_rows(config, text.emplace(config.model_path));
+    check_same_files(arguments, config, ranks);
+    if (ranks.is_several()) load_weights(config, stream, ranks, data);
+    load_data_sets(arguments, config, directory, text, model, stream, console, ranks, data);
+    if (!ranks.is_several()) load_weights(config, stream, ranks, data);
     ranks.set_deadline(static_cast<double>(config.ddp_timeout));
     load_answers(config, directory, data.weights, stream, share, data.evals, console);
   } catch (const Stopped&) {
@@ -211,7 +230,6 @@ RunData load_run_data(const TrainArguments& arguments, const RunConfig& config, 
   }
   data.vocab_ids = vocabulary_of(config, data.train, data.weights.lm_head.rows, console);
   if (directory != nullptr) directory->keep();
-  if (ranks.is_several()) console.place_rank_log(fs::path(config.output_dir) / kLogs, ranks.rank());
   return data;
 }
 
@@ -337,6 +355,7 @@ int train_command(const TrainArguments& arguments, Console& console, const StopS
   RunDirectory* own = directory ? &*directory : nullptr;
   const Start start = find_start(arguments, config, own, console, ranks);
   if (start.finished) return 0;
+  if (ranks.is_several()) console.place_rank_log(fs::path(config.output_dir) / kLogs, ranks.rank());
 
   Stream stream = make_stream(config, &stop, ranks, std::chrono::seconds(config.max_run_time));
   RankShare share(ranks, stop_wanted(stop, config.max_run_time));

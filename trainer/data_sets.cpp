@@ -62,10 +62,15 @@ std::optional<Split> training_split(const RunConfig& config) {
 
 bool is_training_data(const RunConfig& config, const std::vector<std::string>& files) {
   if (config.train_dataset_path.empty()) return false;
+  const std::string trained = data_fingerprint(config.train_dataset_path);
+  return !trained.empty() && trained == data_fingerprint(files);
+}
+
+std::string data_fingerprint(const std::vector<std::string>& files) {
   try {
-    return data_sha256(expand_data_files(config.train_dataset_path)) == data_sha256(expand_data_files(files));
+    return data_sha256(expand_data_files(files));
   } catch (const Error&) {
-    return false;
+    return "";
   }
 }
 

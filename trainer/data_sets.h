@@ -48,6 +48,9 @@ std::optional<Split> training_split(const RunConfig& config);
 // Whether `files` hold the very data that the run was trained on; a run whose files have gone cannot say.
 bool is_training_data(const RunConfig& config, const std::vector<std::string>& files);
 
+// SHA-256 of the data in `files`; empty where not all of them are there.
+std::string data_fingerprint(const std::vector<std::string>& files);
+
 // Where the prepared files of a run lie by default.
 std::filesystem::path train_dataset_file(const std::filesystem::path& prepared);
 std::filesystem::path eval_dataset_file(const std::filesystem::path& prepared, const std::string& name);

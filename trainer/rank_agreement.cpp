@@ -43,7 +43,7 @@ void check_same(RankGroup& ranks, const std::vector<NamedValue>& mine, ExitCode 
   for (int r = 1; r < ranks.size(); ++r) {
     for (size_t i = 0; i < mine.size() && all[static_cast<size_t>(r)] != all[0]; ++i) {
       const std::string expected = value_at(all[0], i), found = value_at(all[static_cast<size_t>(r)], i);
-      if (expected == found) continue;
+      if (expected == found || (mine[i].may_be_missing && (expected.empty() || found.empty()))) continue;
       fail(code, {ranks.name(r), mine[i].name, expected + " as on rank 0", found, remedy});
     }
   }
@@ -62,6 +62,11 @@ void check_same_model(RankGroup& ranks, const std::string& fingerprint) {
   if (!ranks.is_several()) return;
   check_same(ranks, {{"model fingerprint", fingerprint}}, ExitCode::model,
              "give all machines the same model files");
+}
+
+void check_same_data(RankGroup& ranks, const std::vector<NamedValue>& files) {
+  check_same(ranks, files, ExitCode::data,
+             "give all machines the same files, or none but rank 0's, which alone reads them");
 }
 
 void broadcast_dataset(RankGroup& ranks, Dataset& dataset) {

@@ -21,13 +21,18 @@ void check_same_config(RankGroup& ranks, const RunConfig& config);
 // Values by name, of what a command was asked to do: the name of the first that differs is told.
 struct NamedValue {
   std::string name, value;
+  bool may_be_missing = false;  // a rank whose value is empty has none, and agrees
 };
 void check_same(RankGroup& ranks, const std::vector<NamedValue>& mine, ExitCode code,
                 const std::string& remedy);
 // The fingerprint of the model: Error(model).
 void check_same_model(RankGroup& ranks, const std::string& fingerprint);
 
-// Rank 0's, to all: only rank 0 reads data, so that nothing but the model need lie on every machine.
+// Fingerprints of data files (data_fingerprint). Only rank 0 reads data: another rank need not have any, but
+// what it has under the names it was given must be the same. Error(data).
+void check_same_data(RankGroup& ranks, const std::vector<NamedValue>& files);
+
+// Rank 0's, to all: nothing but the model need lie on every machine.
 void broadcast_dataset(RankGroup& ranks, Dataset& dataset);
 // Token lists.
 void broadcast_tokens(RankGroup& ranks, std::vector<std::vector<int32_t>>& lists);

@@ -94,7 +94,7 @@ void RunDirectory::clear() {
   std::vector<fs::path> found;
   for (const auto& entry : fs::directory_iterator(path_)) {
     const std::string name = entry.path().filename().string();
-    if (is_own(name) && name != "prepared" && name != kLock) found.push_back(entry.path());
+    if (is_own(name) && name != "prepared" && name != kLogs && name != kLock) found.push_back(entry.path());
   }
   for (const fs::path& path : found) fs::remove_all(path);
 }

@@ -31,7 +31,7 @@ class RunDirectory {
   bool holds_run() const;
   // Throws Error(config) when something lies here that is not gorgon's.
   void refuse_foreign_files() const;
-  // Removes an earlier run; prepared data and foreign files stay.
+  // Removes an earlier run; prepared data, logs and foreign files stay.
   void clear();
 
  private:

@@ -75,17 +75,34 @@ TEST_F(Agreement, OnTheVersion) {
   expect_refusal(choose, 2, "version: expected ");
 }
 
-// Only rank 0 reads the data: what lies at the same path of another machine, or whether anything does, cannot
-// matter.
+// Only rank 0 reads the data: another machine need not have any, but what it has is the same.
 TEST_F(Agreement, OnTheData) {
   write_configs("/train.jsonl", "/nowhere.jsonl");
   const JobResult result = run(train());
   ASSERT_EQ(result.statuses, (std::vector<int>{0, 0})) << result.err;
   const std::string heads = file_text(at("run/medusa_heads.safetensors"));
   fs::remove_all(at("run"));
-  write_configs("/train.jsonl", "/train.jsonl");
+  fs::copy_file(at("train.jsonl"), at("copy.jsonl"));
+  write_configs("/train.jsonl", "/copy.jsonl");
   ASSERT_EQ(run(train()).statuses, (std::vector<int>{0, 0}));
   EXPECT_TRUE(heads == file_text(at("run/medusa_heads.safetensors")));
+  fs::remove_all(at("run"));
+  std::ofstream(at("copy.jsonl"), std::ios::app) << tiny_chats(5000, 1);
+  expect_refusal(train(), 4, "train_dataset_path: expected ");
+  EXPECT_FALSE(fs::exists(at("run/prepared")));
+  std::ofstream(at("copy.jsonl")) << tiny_chats(5000, 1);
+  write_configs("/eval.jsonl", "/copy.jsonl");
+  expect_refusal(train(), 4, "eval_dataset_path eval: expected ");
+}
+
+// Before anything long begins: what differs is told before any data is prepared.
+TEST_F(Agreement, ComesBeforeThePreparation) {
+  fs::copy(at("model"), at("model-of-1"), fs::copy_options::recursive);
+  write_configs("/model\n", "/model-of-1\n");
+  write_final_norm(folder_.path(), 1.25f);
+  // The last line cannot be read: rank 0 would stop there.
+  std::ofstream(at("train.jsonl"), std::ios::app) << "{";
+  expect_refusal(train(), 3, "model fingerprint: expected ");
 }
 
 TEST_F(Agreement, OfDistillAndEvalOnTheirArguments) {
@@ -98,8 +115,9 @@ TEST_F(Agreement, OfDistillAndEvalOnTheirArguments) {
   const std::string data = fmt::format(" --data {} --output {}", at("prompts.jsonl"), at("eval.json"));
   expect_refusal(fmt::format("{} eval {} --limit $((RANK + 3)){}", GORGON_PROGRAM, at("done"), data), 2,
                  "--limit: expected 3 as on rank 0, found 4");
-  expect_refusal(fmt::format("{} eval {}/done/checkpoint-$((RANK + 7)){}", GORGON_PROGRAM, at(""), data), 5,
-                 "heads: expected SHA-256 ");
+  expect_refusal(fmt::format("env GORGON_JOB=one {} eval {}/done/checkpoint-$((RANK + 7)){}", GORGON_PROGRAM,
+                             at(""), data),
+                 5, "heads: expected SHA-256 ");
   EXPECT_FALSE(fs::exists(at("eval.json")));
 }
 
