@@ -82,10 +82,11 @@ std::string metrics_line(const StepRecord& record) {
   line["tokens"] = record.tokens;
   line["tokens_per_s"] = tokens_per_second(record);
   if (record.pruned) line["outside"] = share_outside(record.result.heads);
-  if (record.slowest_rank >= 0) {
-    line["rank_seconds_max"] = record.rank_seconds_max;
-    line["rank_seconds_median"] = record.rank_seconds_median;
-    line["slowest_rank"] = record.slowest_rank;
+  if (record.ranks) {
+    line["rank_seconds_max"] = record.ranks->max;
+    line["rank_seconds_median"] = record.ranks->median;
+    line["rank_ratio"] = record.ranks->ratio();
+    line["slowest_rank"] = record.ranks->slowest;
   }
   if (record.result.skipped) line["skipped_head"] = record.result.skipped_head + 1;
   return line.dump() + "\n";

@@ -8,6 +8,7 @@
 
 #include "trainer/append_file.h"
 #include "trainer/head_trainer.h"
+#include "trainer/stragglers.h"
 
 namespace gorgon {
 
@@ -20,11 +21,10 @@ struct StepRecord {
   int64_t tokens = 0;   // in the step's sequences
   double seconds = 0;   // the step's own time
   bool pruned = false;  // medusa_vocab is not full: tell the share of targets outside
-  // Seconds of work in the step, waiting for other ranks left out: this rank's, and over the ranks of a job.
-  // slowest_rank < 0: one process.
+  // Seconds of work in the step, waiting for other ranks left out: this rank's, and over the ranks of a job
+  // (nothing for one process).
   double worked = 0;
-  double rank_seconds_max = 0, rank_seconds_median = 0;
-  int slowest_rank = -1;
+  std::optional<RankTimes> ranks;
 
   double rows_per_second() const { return seconds > 0 ? static_cast<double>(rows) / seconds : 0; }
 };

@@ -150,7 +150,7 @@ void TrainingRun::stop_point() const {
 }
 
 // Rows and tokens of all ranks, and how long each worked.
-void TrainingRun::gather_ranks(StepRecord& record) const {
+void TrainingRun::gather_ranks(StepRecord& record) {
   // Where heads are divided, every rank has the rows of all.
   const bool speaks = !inputs_.divided_heads || inputs_.ranks.is_first();
   const std::vector<double> mine{speaks ? static_cast<double>(record.rows) : 0,
@@ -163,11 +163,12 @@ void TrainingRun::gather_ranks(StepRecord& record) const {
     record.tokens += static_cast<int64_t>(all[at + 1]);
     seconds.push_back(all[at + 2]);
   }
-  const auto slowest = std::max_element(seconds.begin(), seconds.end());
-  record.rank_seconds_max = *slowest;
-  record.slowest_rank = static_cast<int>(slowest - seconds.begin());
-  std::nth_element(seconds.begin(), seconds.begin() + (std::ssize(seconds) - 1) / 2, seconds.end());
-  record.rank_seconds_median = seconds[(seconds.size() - 1) / 2];
+  record.ranks = rank_times(seconds);
+  if (const auto slow = stragglers_.add(seconds)) {
+    console_.warn(
+        fmt::format("{} took {:.1f} times as long as the others (the median) over {} steps: they wait for it",
+                    inputs_.ranks.name(slow->slowest), slow->ratio(), Stragglers::kSteps));
+  }
 }
 
 void TrainingRun::one_step(Progress& progress) {

@@ -22,6 +22,7 @@
 #include "trainer/run_config.h"
 #include "trainer/run_states.h"
 #include "trainer/state_source.h"
+#include "trainer/stragglers.h"
 #include "trainer/train_step.h"
 
 namespace gorgon {
@@ -76,7 +77,7 @@ class TrainingRun {
   void one_step(Progress& progress);
   void finish_step(Progress& progress, double waited);
   void stop_point() const;
-  void gather_ranks(StepRecord& record) const;
+  void gather_ranks(StepRecord& record);
   void count_skipped(const StepRecord& record);
   void log_step(const StepRecord& record);
   void complete_step();
@@ -108,6 +109,7 @@ class TrainingRun {
   TrainingState state_;
   int64_t saved_step_ = 0;  // of the newest checkpoint that holds all of state_
   std::optional<Reports> reports_;
+  Stragglers stragglers_;
   std::vector<AcceptEvaluator> accept_;            // one for each of inputs_.evals
   std::vector<NamedEvaluation> last_evaluations_;  // of state_.evaluated_step, in this process
 };
