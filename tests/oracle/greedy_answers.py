@@ -1,4 +1,4 @@
-"""Greedy answers of transformers' generate() to a few prompts, for tests/model/greedy_answers_test.cpp.
+"""Greedy answers of transformers' generate() to thirty prompts, for tests/model/greedy_answers_test.cpp.
 
 transformers 5.23.0, PyTorch 2.15.0, gguf; SmolLM2-135M-Instruct (Q4_1 GGUF), dequantised to f32, on the CPU.
 python tests/oracle/greedy_answers.py models tests/golden/decoding/greedy_answers.json
@@ -16,8 +16,33 @@ PROMPTS = [
     "Name three colours.",
     "Translate to German: The house is small.",
     "def fibonacci(n):",
+    "Who wrote Hamlet?",
+    "What is 17 + 25?",
+    "Give me a JSON object with the keys name and age.",
+    "List the days of the week.",
+    "Why is the sky blue?",
+    "Rewrite as a question: You like tea.",
+    "SELECT name FROM ships WHERE",
+    "Summarise: The cat sat on the mat and slept all day.",
+    "Count from 1 to 20.",
+    "What does HTTP stand for?",
+    "Écris une phrase en français.",
+    "日本の首都はどこですか。",
+    "Say hello, hello, hello, hello, hello.",
+    "Explain recursion to a child.",
+    "Name the planets in order.",
+    "Convert to upper case: medusa heads",
+    "What rhymes with light?",
+    "Write a haiku about rain.",
+    "What is the opposite of cold?",
+    "Fix the spelling: recieve, adress, seperate",
+    "How many legs has a spider?",
+    "Write a regular expression for digits.",
+    "Continue: a, b, c, d, e, f,",
+    "Is water wet? Answer yes or no.",
+    "Write one line of C++ that prints 42.",
 ]
-CAP = 24
+CAP = 12
 
 
 def main(folder, output):
