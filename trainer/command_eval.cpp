@@ -1,5 +1,3 @@
-#include <memory>
-
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -102,13 +100,8 @@ DecodeEvaluationOptions decode_options(const DecodeInputs& inputs, const EvalArg
 
 DecodeEvaluation decode(const DecodeInputs& inputs, const PromptSet& set,
                         const DecodeEvaluationOptions& options, RankShare& share, Console& console) {
-  std::unique_ptr<Progress> progress;
-  const auto stage = [&](const std::string& label, int64_t count) -> CountProgress {
-    progress.reset();
-    progress = std::make_unique<Progress>(console, label, count);
-    return [&progress](int64_t done) { progress->update(done, ""); };
-  };
-  return evaluate_decoding(inputs.backbone, inputs.heads, set.prompts, options, inputs.stream, share, stage);
+  return evaluate_decoding(inputs.backbone, inputs.heads, set.prompts, options, inputs.stream, share,
+                           stage_bars(console));
 }
 
 void add_origin(OrderedJson& json, const DecodeInputs& inputs, const EvalArguments& arguments,

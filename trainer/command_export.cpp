@@ -6,11 +6,13 @@
 #include "trainer/commands.h"
 #include "trainer/decode_inputs.h"
 #include "trainer/export.h"
+#include "trainer/output_file.h"
 #include "trainer/run_stream.h"
 
 namespace gorgon {
 
 int export_command(const ExportArguments& arguments, Console& console, const StopSignal& stop) {
+  require_new_directory(arguments.output);
   const FoundHeads found = find_heads(arguments.heads, console);
   if (found.is_export) {
     fail(ExitCode::checkpoint,
@@ -19,7 +21,7 @@ int export_command(const ExportArguments& arguments, Console& console, const Sto
   const Stream stream = make_stream(found.config, &stop);
   const ModelWeights weights =
       load_same_model(found, found.config.compute(), WeightStorage::converted, stream);
-  const ExportReport report = export_hf(found, weights, arguments.output, stream);
+  const ExportReport report = export_hf(found, weights, arguments.output, stream, stage_bars(console));
   fmt::print("wrote {} ({} heads, {} layers); reloaded, logits equal the run's to {:.1e}\n",
              arguments.output.string(), report.heads, report.layers, report.largest_difference);
   if (report.run_accept_length > 0) {

@@ -198,6 +198,15 @@ void Progress::update(int64_t done, const std::string& text) {
   draw(in_this_run > 0 ? format_duration(seconds / in_this_run * left) + " left" : "", false);
 }
 
+StageProgress stage_bars(Console& console) {
+  const auto bar = std::make_shared<std::unique_ptr<Progress>>();
+  return [&console, bar](const std::string& name, int64_t count) -> CountProgress {
+    bar->reset();
+    *bar = std::make_unique<Progress>(console, name, count);
+    return [bar](int64_t done) { (*bar)->update(done, ""); };
+  };
+}
+
 std::string count_of(int64_t count, const std::string& thing) {
   return fmt::format("{} {}{}", count, thing, count == 1 ? "" : "s");
 }

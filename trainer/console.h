@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -83,6 +84,12 @@ class Progress {
   std::string text_;
   std::chrono::steady_clock::time_point start_;
 };
+
+using CountProgress = std::function<void(int64_t done)>;
+// Work of several stages, announced one after the other: "answers", of which there are `count`.
+using StageProgress = std::function<CountProgress(const std::string& name, int64_t count)>;
+// A bar for each; the last one goes with the last copy of what is returned. `console` has to outlive it.
+StageProgress stage_bars(Console& console);
 
 // "1 step", "2 steps".
 std::string count_of(int64_t count, const std::string& thing);

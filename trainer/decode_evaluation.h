@@ -79,8 +79,6 @@ struct DecodeEvaluation {
   bool lossless() const;
 };
 
-using StageProgress = std::function<CountProgress(const std::string& name, int64_t count)>;
-
 // Decodes the prompts plainly and with each draft, and compares. `stage(name, n)` announces what comes, n
 // prompts of it. Ranks divide the prompts (all read the same), and all get the same answers; speeds are
 // measured by rank 0 while the others wait, and are its alone.

@@ -13,6 +13,7 @@
 #include "model/accepted_length.h"
 #include "model/decoder.h"
 #include "trainer/heads_file.h"
+#include "trainer/output_file.h"
 #include "trainer/traces.h"
 
 namespace gorgon {
@@ -116,7 +117,8 @@ Probe token_probe(const DraftHeads& run) {
 }
 
 void measure_acceptance(const FoundHeads& found, const ModelWeights& weights, const DraftHeads& run,
-                        const DraftHeads& exported, const Stream& stream, ExportReport& report) {
+                        const DraftHeads& exported, const Stream& stream, const StageProgress& stage,
+                        ExportReport& report) {
   const Backbone backbone(weights, run.compute());
   const fs::path tree_file = found.directory / kTreeFile;
   const TreeMatcher matcher(fs::exists(tree_file) ? read_tree(tree_file, run.count()).tree
@@ -129,7 +131,10 @@ void measure_acceptance(const FoundHeads& found, const ModelWeights& weights, co
   std::vector<WalkCounts> expected, reached;
   std::vector<HeadSums> ignored(static_cast<size_t>(run.count()));
   const std::vector<Prompt>& prompts = probe.prompts;
-  const DecodedSet decoded = decode_prompts(backbone, nullptr, options, prompts, std::ssize(prompts), stream);
+  const int64_t count = std::ssize(prompts);
+  const DecodedSet decoded = decode_prompts(backbone, nullptr, options, prompts, count, stream,
+                                            stage ? stage("answers", count) : CountProgress{});
+  const CountProgress traced = stage ? stage("traces", count) : CountProgress{};
   for (size_t p = 0; p < prompts.size(); ++p) {
     Continuation answer;
     answer.tokens = decoded.answers[p].tokens;
@@ -138,6 +143,7 @@ void measure_acceptance(const FoundHeads& found, const ModelWeights& weights, co
       answer.ranks = head_ranks(*heads, states.view(), answer.tokens, ignored, stream);
       counts->push_back(count_walk(simulate_walk(answer, matcher, run.count())));
     }
+    if (traced) traced(static_cast<int64_t>(p) + 1);
   }
   report.measured_on = probe.name;
   report.run_accept_length = accept_length(expected);
@@ -216,10 +222,10 @@ void copy_tree(const FoundHeads& found, const fs::path& heads_file, const fs::pa
 // A directory that becomes `final` when all went well and goes away otherwise.
 class StagedDirectory {
  public:
-  explicit StagedDirectory(const fs::path& final) : final_(final), staged_(final.string() + ".partial") {
-    if (fs::exists(final) && (!fs::is_directory(final) || !fs::is_empty(final))) {
-      fail(ExitCode::config, {final.string(), "--output", "an empty or new directory", "other files", ""});
-    }
+  explicit StagedDirectory(const fs::path& final)
+      : final_(final.has_filename() ? final : final.parent_path()),  // "DIR/"
+        staged_(final_.string() + ".partial") {
+    require_new_directory(final);
     fs::remove_all(staged_);
     fs::create_directories(staged_);
   }
@@ -246,7 +252,7 @@ class StagedDirectory {
 }  // namespace
 
 ExportReport export_hf(const FoundHeads& found, const ModelWeights& weights, const fs::path& directory,
-                       const Stream& stream) {
+                       const Stream& stream, const StageProgress& stage) {
   const DType type = found.config.compute();
   const DraftHeads run = DraftHeads::load(found.file, weights.lm_head, type, stream);
   StagedDirectory staged(directory);
@@ -280,7 +286,7 @@ ExportReport export_hf(const FoundHeads& found, const ModelWeights& weights, con
     refuse(heads_file, "logits", "the run's to " + std::to_string(allowed),
            std::to_string(report.largest_difference));
   }
-  if (!run.vocab_ids().empty()) measure_acceptance(found, weights, run, exported, stream, report);
+  if (!run.vocab_ids().empty()) measure_acceptance(found, weights, run, exported, stream, stage, report);
   staged.publish();
   return report;
 }

@@ -28,7 +28,9 @@ struct ExportReport {
 // along the backbone's own answers to prompts of the run's evaluation data, or, without it, to tokens of
 // their vocabulary; tree.json names the exported heads where it named the run's. Throws Error(check_failed)
 // otherwise, Error(config) when `directory` is there and not empty.
+// `stage` announces what is decoded to measure that.
 ExportReport export_hf(const FoundHeads& found, const ModelWeights& weights,
-                       const std::filesystem::path& directory, const Stream& stream);
+                       const std::filesystem::path& directory, const Stream& stream,
+                       const StageProgress& stage = {});
 
 }  // namespace gorgon

@@ -21,7 +21,7 @@ struct FoundHeads {
 
   // Whether they are the finished heads of the run directory `path`, not a checkpoint's or an export's.
   bool is_finished_run(const std::filesystem::path& path) const {
-    return !is_export && directory == path && file.parent_path() == path;
+    return !is_export && directory == path && file == path / file.filename();  // PATH may end in "/"
   }
 };
 

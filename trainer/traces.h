@@ -10,6 +10,7 @@
 #include "model/backbone.h"
 #include "model/decoder.h"
 #include "model/draft_heads.h"
+#include "trainer/console.h"
 #include "trainer/prompts.h"
 #include "trainer/rank_share.h"
 
@@ -53,8 +54,6 @@ std::vector<int32_t> head_ranks(const DraftHeads& heads, ConstView states, const
 Trace trace_answer(const Backbone& backbone, const DraftHeads& heads, const std::vector<int32_t>& prompt,
                    const std::vector<int32_t>& answer, const LookupOptions& lookup,
                    std::vector<HeadSums>& sums, const Stream& stream);
-
-using CountProgress = std::function<void(int64_t done)>;
 
 // Answers to all prompts, in their order.
 struct DecodedSet {

@@ -1,6 +1,7 @@
 // What the commands that decode say and refuse, on one trained run.
 #include <fstream>
 #include <set>
+#include <tuple>
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -137,19 +138,20 @@ TEST_F(DecodingCommands, ExportWithAnotherNumberOfHeadsIsWarnedOf) {
 TEST_F(DecodingCommands, ExportOfPrunedHeadsTellsTheirAcceptedLength) {
   const auto exported = [](const std::string& run) {
     const ProgramResult result =
-        run_program({"export", at(run), "--to", "hf", "--output", at("export-of-" + run)});
+        run_program({"export", at(run), "--to", "hf", "--output", at("export-of-" + run + "/")});
     EXPECT_EQ(result.status, 0) << result.err;
-    return result.out;
+    return result;
   };
-  EXPECT_THAT(exported("run"), Not(HasSubstr("accepted length")));
+  EXPECT_THAT(exported("run").out, Not(HasSubstr("accepted length")));
   ASSERT_EQ(run_program({"train", at("run.yaml"), "--set", "max_steps=1", "--set", "medusa_vocab=seen",
                          "--set", "output_dir=" + at("pruned")})
                 .status,
             0);
-  EXPECT_THAT(exported("pruned"),
-              testing::ContainsRegex("accepted length .greedy.* on 6 prompts of .*/eval.jsonl.: "
-                                     "[1-3]\\.[0-9]+ with rows of zeros .*, the "
-                                     "run's heads [1-3]\\.[0-9]+"));
+  const ProgramResult pruned = exported("pruned");
+  EXPECT_THAT(pruned.err, testing::ContainsRegex("answers 6/6 .*traces 6/6 "));
+  EXPECT_THAT(pruned.out, testing::ContainsRegex("accepted length .greedy.* on 6 prompts of .*/eval.jsonl.: "
+                                                 "[1-3]\\.[0-9]+ with rows of zeros .*, the "
+                                                 "run's heads [1-3]\\.[0-9]+"));
 }
 
 TEST_F(DecodingCommands, OutputsAreCheckedBeforeAnythingElse) {
@@ -167,6 +169,21 @@ TEST_F(DecodingCommands, OutputsAreCheckedBeforeAnythingElse) {
     }
   }
   EXPECT_FALSE(fs::exists(at("missing")));
+}
+
+TEST_F(DecodingCommands, ExportChecksItsPlaceBeforeItLoadsAnything) {
+  std::ofstream(at("a-file")) << "kept";
+  const std::vector<std::tuple<std::string, int, std::string>> cases = {
+      {at("run"), 2, "expected an empty or new directory, found a directory with files"},
+      {at("a-file"), 2, "expected an empty or new directory, found a file"},
+      {at("a-file/below/it"), 6, at("a-file") + ": Not a directory"}};
+  for (const auto& [output, status, says] : cases) {
+    const ProgramResult result = run_program({"export", at("nothing"), "--to", "hf", "--output", output});
+    EXPECT_EQ(result.status, status) << result.err;  // not 5: the heads were not looked for
+    EXPECT_THAT(result.err, HasSubstr("error: " + output + ": --output: "));
+    EXPECT_THAT(result.err, HasSubstr(says));
+  }
+  EXPECT_EQ(file_text(at("a-file")), "kept");
 }
 
 TEST_F(DecodingCommands, OneDistillAtATimeWritesAFile) {
