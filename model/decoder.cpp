@@ -76,6 +76,23 @@ void Decoder::choose_root(Slot& slot, std::span<const float> logits) const {
   }
 }
 
+// The prompt's last token is always computed: the answer begins with its state.
+void Decoder::recall(Slot& slot, int64_t room) const {
+  KeptText* kept = slot.request.kept;
+  if (kept == nullptr || kept->cache == nullptr) {
+    slot.cache = std::make_unique<KvCache>(backbone_.config(), backbone_.compute(), room, stream_.device());
+    return;
+  }
+  const std::vector<int32_t>& prompt = slot.request.prompt;
+  const auto most = static_cast<std::ptrdiff_t>(std::min(prompt.size() - 1, kept->tokens.size()));
+  const auto common =
+      std::mismatch(prompt.begin(), prompt.begin() + most, kept->tokens.begin()).first - prompt.begin();
+  kept->tokens.clear();
+  slot.cache = std::move(kept->cache);
+  slot.cache->truncate(common);
+  slot.cache->reserve(room, stream_);
+}
+
 void Decoder::prefill(Slot& slot) {
   const auto start = Clock::now();
   const auto n = static_cast<int64_t>(slot.request.prompt.size());
@@ -88,15 +105,18 @@ void Decoder::prefill(Slot& slot) {
   slot.text = slot.request.prompt;
   const int64_t drafted = options_.tree.nodes() + (options_.lookup ? options_.lookup_options.max_tokens : 0);
   const int64_t room = std::min(context_length, n + options_.max_new_tokens) + drafted;
-  slot.cache = std::make_unique<KvCache>(backbone_.config(), backbone_.compute(), room, stream_.device());
+  recall(slot, room);
+  const int64_t known = slot.cache->length(), fresh = n - known;
   BackboneContext context;
-  context.positions.resize(static_cast<size_t>(n));
-  std::iota(context.positions.begin(), context.positions.end(), 0);
-  context.offsets = {0, n};
+  context.positions.resize(static_cast<size_t>(fresh));
+  std::iota(context.positions.begin(), context.positions.end(), static_cast<int32_t>(known));
+  context.offsets = {0, fresh};
   context.caches = {slot.cache.get()};
-  const Tensor states = backbone_.forward(slot.request.prompt, context, stream_);
-  slot.cache->append(n);
-  const ConstView last = states.view().rows(n - 1, n);
+  const std::span<const int32_t> prompt = slot.request.prompt;
+  const Tensor states = backbone_.forward(prompt.subspan(static_cast<size_t>(known)), context, stream_);
+  slot.cache->append(fresh);
+  slot.answer.prefilled = fresh;
+  const ConstView last = states.view().rows(fresh - 1, fresh);
   choose_root(slot, backbone_logits(backbone_, last, stream_).row(0));
   Slot* const one[] = {&slot};
   draft(one, last);
@@ -252,6 +272,14 @@ int32_t Decoder::accept(Slot& slot, const TreeBuffers& tree, std::span<const flo
   return path.back();
 }
 
+// The cache may end before the answer does, by the root that ended it, or behind it, where more was accepted
+// than was emitted.
+void Decoder::keep(Slot& slot) {
+  slot.cache->truncate(std::min(slot.cache->length(), std::ssize(slot.text)));
+  slot.text.resize(static_cast<size_t>(slot.cache->length()));
+  *slot.request.kept = {std::move(slot.text), std::move(slot.cache)};
+}
+
 void Decoder::run(const Source& source, int64_t batch, const Sink& sink, const Listener& listener) {
   listener_ = &listener;
   std::vector<std::unique_ptr<Slot>> slots;
@@ -267,19 +295,22 @@ void Decoder::run(const Source& source, int64_t batch, const Sink& sink, const L
     if (slots.empty()) break;
     step(slots);
     for (auto& slot : slots) {
-      if (slot->done) sink(slot->request, slot->answer);
+      if (!slot->done) continue;
+      if (slot->request.kept != nullptr) keep(*slot);
+      sink(slot->request, slot->answer);
     }
     std::erase_if(slots, [](const auto& slot) { return slot->done; });
   }
   listener_ = nullptr;
 }
 
-Answer Decoder::answer(const std::vector<int32_t>& prompt, const Listener& listener) {
+Answer Decoder::answer(const std::vector<int32_t>& prompt, const Listener& listener, KeptText* kept) {
   Answer answer;
   bool given = false;
   run(
       [&](DecodeRequest& request) {
         request.prompt = prompt;
+        request.kept = kept;
         return !std::exchange(given, true);
       },
       1, [&](const DecodeRequest&, Answer& done) { answer = std::move(done); }, listener);

@@ -34,6 +34,7 @@ struct Answer {
   // Per token, where it was chosen as an argmax: the largest logit and its distance to the second.
   std::vector<float> top_logit, margin;
   bool stopped = false;                            // by a stop token, not by the cap
+  int64_t prefilled = 0;                           // tokens of the prompt that were not kept from before
   double prefill_seconds = 0, decode_seconds = 0;  // batch 1: of this answer alone; else of its batch
 };
 
@@ -43,9 +44,18 @@ struct DecodeTimes {
   int64_t steps = 0;                                      // forwards of the backbone
 };
 
+// A text whose keys and values are kept from one answer to the next: that of a chat.
+struct KeptText {
+  std::vector<int32_t> tokens;  // those that `cache` holds
+  std::unique_ptr<KvCache> cache;
+};
+
 struct DecodeRequest {
   uint64_t id = 0;  // of the sequence; drives its random draws
   std::vector<int32_t> prompt;
+  // Or nullptr. What it and the prompt begin with in common is not computed again; afterwards it holds prompt
+  // and answer. The answer is the same (f32), whatever it held. Borrowed, by one request at a time.
+  KeptText* kept = nullptr;
 };
 
 // Decodes as the serving engines do: one forward of the backbone over a tree of tokens a sequence and step,
@@ -71,7 +81,7 @@ class Decoder {
   // Answers all requests, `batch` at a time; a finished one makes place for the next. Throws Error(data) for
   // an empty prompt and for one that leaves no token of the context free.
   void run(const Source& source, int64_t batch, const Sink& sink, const Listener& listener = {});
-  Answer answer(const std::vector<int32_t>& prompt, const Listener& listener = {});
+  Answer answer(const std::vector<int32_t>& prompt, const Listener& listener = {}, KeptText* kept = nullptr);
 
   const DecodeTimes& times() const { return times_; }
 
@@ -79,11 +89,13 @@ class Decoder {
   struct Slot;
 
   void prefill(Slot& slot);
+  void recall(Slot& slot, int64_t room) const;  // gives the slot its cache and what it holds of the prompt
   void step(std::vector<std::unique_ptr<Slot>>& slots);
   void verify(const std::vector<Slot*>& slots, std::chrono::steady_clock::time_point start);
   int32_t accept(Slot& slot, const TreeBuffers& tree, std::span<const float> logits);  // the last node kept
   void draft(std::span<Slot* const> slots, ConstView states);
   void choose_root(Slot& slot, std::span<const float> logits) const;
+  static void keep(Slot& slot);  // for the next answer to go on from
   void emit(Slot& slot, std::span<const int32_t> tokens) const;
   void plant(Slot& slot) const;
 

@@ -1,5 +1,7 @@
 #include "model/kv_cache.h"
 
+#include <utility>
+
 #include "kernels/error.h"
 #include "kernels/transfer.h"
 
@@ -52,6 +54,18 @@ void KvCache::keep(std::span<const int32_t> nodes, const Stream& stream) {
 void KvCache::truncate(int64_t length) {
   require(length >= 0 && length <= length_, "KvCache::truncate", "length");
   length_ = length;
+}
+
+void KvCache::reserve(int64_t capacity, const Stream& stream) {
+  if (capacity <= capacity_) return;
+  for (std::vector<Tensor>* tensors : {&keys_, &values_}) {
+    for (Tensor& tensor : *tensors) {
+      Tensor larger(tensor.type(), {capacity, tensor.shape()[1]}, tensor.device());
+      if (length_ > 0) copy_rows(tensor.view().rows(0, length_), larger.view().rows(0, length_), stream);
+      tensor = std::move(larger);
+    }
+  }
+  capacity_ = capacity;
 }
 
 }  // namespace gorgon

@@ -31,6 +31,8 @@ class KvCache {
   void keep(std::span<const int32_t> nodes, const Stream& stream);
   // Forgets all but the first `length` tokens.
   void truncate(int64_t length);
+  // Makes room for `capacity` tokens where there is less; the kept ones move.
+  void reserve(int64_t capacity, const Stream& stream);
 
  private:
   View rows(Tensor& tensor, int64_t tokens);

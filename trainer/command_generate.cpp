@@ -46,10 +46,10 @@ class AnswerPrinter {
 
 std::string speed_line(const std::string& name, const Answer& answer) {
   const auto tokens = static_cast<double>(answer.tokens.size());
-  return fmt::format("{}: {} tokens in {} steps, {:.2f} a step, {:.1f} tokens/s (prompt {:.2f} s)\n", name,
-                     answer.tokens.size(), answer.emitted.size(),
-                     tokens / static_cast<double>(answer.emitted.size()), tokens / answer.decode_seconds,
-                     answer.prefill_seconds);
+  return fmt::format(
+      "{}: {} tokens in {} steps, {:.2f} a step, {:.1f} tokens/s (prompt: {} new tokens in {:.2f} s)\n", name,
+      answer.tokens.size(), answer.emitted.size(), tokens / static_cast<double>(answer.emitted.size()),
+      tokens / answer.decode_seconds, answer.prefilled, answer.prefill_seconds);
 }
 
 // Everything that stays the same from question to question.
@@ -62,18 +62,25 @@ struct Session {
   bool compare;
 };
 
-std::string answer_prompt(const Session& session, const Prompt& prompt) {
+// What a chat goes on from, in the cache of each way to decode.
+struct Memory {
+  KeptText drafted, plain;
+};
+
+std::string answer_prompt(const Session& session, const Prompt& prompt, Memory& memory) {
   const bool colour = wants_colour(stdout);
   AnswerPrinter printer(session.text.tokenizer, colour);
   Decoder decoder(session.backbone, &session.heads, session.options, session.stream);
   const Answer answer = decoder.answer(
-      prompt.tokens, [&](const DecodeRequest&, std::span<const int32_t> tokens) { printer(tokens); });
+      prompt.tokens, [&](const DecodeRequest&, std::span<const int32_t> tokens) { printer(tokens); },
+      &memory.drafted);
   printer.end();
   if (session.compare) {
     DecoderOptions plain = session.options;
     plain.tree = chain_tree(0);
     plain.lookup = false;
-    const Answer alone = Decoder(session.backbone, nullptr, plain, session.stream).answer(prompt.tokens);
+    Decoder plainly(session.backbone, nullptr, plain, session.stream);
+    const Answer alone = plainly.answer(prompt.tokens, {}, &memory.plain);
     const double speedup = alone.decode_seconds / static_cast<double>(alone.tokens.size()) /
                            (answer.decode_seconds / static_cast<double>(answer.tokens.size()));
     fmt::print("{}{}{:.2f} times as fast, {}\n", speed_line("plain ", alone), speed_line("medusa", answer),
@@ -92,6 +99,7 @@ void require_typed_text(const std::string& line) {
 // A line that cannot be asked is said to be so, and forgotten.
 void chat(const Session& session, Console& console) {
   std::vector<Message> messages;
+  Memory memory;
   std::string line;
   while (fmt::print(stderr, "> "), std::getline(std::cin, line)) {
     if (line.empty()) continue;
@@ -99,7 +107,7 @@ void chat(const Session& session, Console& console) {
     try {
       require_typed_text(line);
       messages.push_back({"user", line});
-      const std::string answer = answer_prompt(session, make_prompt(messages, session.text));
+      const std::string answer = answer_prompt(session, make_prompt(messages, session.text), memory);
       // A cap may have cut it inside a character.
       messages.push_back({"assistant", replace_invalid_utf8(answer)});
     } catch (const Error& error) {
@@ -129,7 +137,8 @@ int generate_command(const GenerateArguments& arguments, Console& console) {
   if (arguments.chat) {
     chat(session, console);
   } else {
-    answer_prompt(session, make_prompt({{"user", arguments.prompt}}, inputs.text));
+    Memory memory;
+    answer_prompt(session, make_prompt({{"user", arguments.prompt}}, inputs.text), memory);
   }
   return 0;
 }

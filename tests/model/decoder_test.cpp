@@ -215,6 +215,47 @@ TEST_F(DecoderTest, ListenerHearsEveryToken) {
   EXPECT_GT(decoder.times().steps, 0);
 }
 
+// A chat's turns: what is kept may be gone on from, cut anywhere, too small or of no use; the answer and
+// every logit are those of a decoder that starts anew.
+TEST_F(DecoderTest, KeptTextsChangeNoAnswer) {
+  for (const bool lookup : {false, true}) {
+    DecoderOptions o = options(RandomTrees(6).tree(40, kHeads, 8), lookup);
+    o.max_new_tokens = 9;
+    Decoder decoder(backbone_, &*heads_, o, stream_);
+    KeptText kept;
+    for (const auto& first : std::span(prompts_).first(10)) {
+      const size_t from = kept.tokens.size();
+      std::vector<int32_t> turn = first;
+      for (const int change : {-1, -1, 2, 0}) {  // the place that a template writes anew
+        if (change >= 0 && std::cmp_less(change, turn.size())) turn[static_cast<size_t>(change)] ^= 1;
+        const auto before = kept.tokens;
+        const Answer answer = decoder.answer(turn, {}, &kept), anew = decoder.answer(turn);
+        ASSERT_EQ(answer.tokens, anew.tokens);
+        ASSERT_EQ(answer.top_logit, anew.top_logit);
+        ASSERT_EQ(answer.emitted, anew.emitted);
+        const auto end = turn.begin() + std::ssize(turn) - 1;
+        const auto common = std::mismatch(turn.begin(), end, before.begin(), before.end()).first;
+        EXPECT_EQ(answer.prefilled, turn.end() - common);
+        EXPECT_EQ(anew.prefilled, std::ssize(turn));
+        EXPECT_EQ(std::ssize(kept.tokens), kept.cache->length());
+        EXPECT_GE(kept.tokens.size() + 1, turn.size() + answer.tokens.size());
+        turn.insert(turn.end(), answer.tokens.begin(), answer.tokens.end());
+        turn.push_back(static_cast<int32_t>(from % 24));  // what the user says next
+      }
+    }
+  }
+}
+
+TEST_F(DecoderTest, ARefusedPromptLeavesWhatIsKept) {
+  Decoder decoder(backbone_, &*heads_, options(chain_tree(kHeads), false), stream_);
+  KeptText kept;
+  decoder.answer(prompts_[9], {}, &kept);
+  const auto before = kept.tokens;
+  EXPECT_THROW(decoder.answer(model_.prompt(96), {}, &kept), Error);
+  EXPECT_EQ(kept.tokens, before);
+  EXPECT_EQ(decoder.answer(prompts_[9], {}, &kept).prefilled, 1);
+}
+
 // In bf16 a row alone and a row in company take other kernels and may round another way. So drafts may change
 // a token, but only one that rounding decides: its margin is at most twice the largest difference of a logit
 // that both ways computed. That difference is bounded too: two layers round a state some twelve times, each

@@ -1,5 +1,6 @@
 // What the commands that decode say and refuse, on one trained run.
 #include <fstream>
+#include <regex>
 #include <set>
 #include <tuple>
 
@@ -71,6 +72,23 @@ TEST_F(DecodingCommands, ChatOutlivesBadBytesOfBothSides) {
   EXPECT_THAT(result.err, HasSubstr("the line@1: expected valid UTF-8, found '\\xff'; type it again"));
   EXPECT_EQ(result.err.find("valid UTF-8"), result.err.rfind("valid UTF-8")) << "more than the typed line";
   EXPECT_TRUE(find_invalid_utf8(result.out)) << "no answer was cut in a character: choose another cap";
+}
+
+// The second turn begins as the first did: what is kept of it is not computed again.
+TEST_F(DecodingCommands, ChatGoesOnFromWhatItComputed) {
+  std::ofstream(at("lines")) << "one two three four\none\n";
+  const StandardInput input(at("lines"));
+  const ProgramResult result =
+      run_program({"generate", at("run"), "--chat", "--compare", "--max-new-tokens", "5"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  std::vector<int> prefilled;
+  const std::regex figure("prompt: ([0-9]+) new tokens");
+  for (std::sregex_iterator at(result.out.begin(), result.out.end(), figure), end; at != end; ++at)
+    prefilled.push_back(std::stoi((*at)[1]));
+  ASSERT_EQ(prefilled.size(), 4u) << result.out;  // plain and medusa, twice
+  EXPECT_EQ(prefilled[0], prefilled[1]);
+  EXPECT_EQ(prefilled[2], prefilled[3]);
+  EXPECT_LT(prefilled[2], prefilled[0]) << "a shorter question, and the header of an answer";
 }
 
 TEST_F(DecodingCommands, EmptyPromptIsSaidToBeEmpty) {
