@@ -8,14 +8,15 @@ RUN := runs/quickstart
 
 .PHONY: quickstart test build install install-test model data answers format
 
-# The model answers prompts itself, heads learn from the answers, and the answers to other prompts tell what they gain.
+# The model answers prompts itself, heads learn from the answers, and other prompts tell what they gain: calibration's while they
+# are trained (they may choose a checkpoint), test's at the end alone.
 quickstart: install build model data answers
 	$(GORGON) train configs/quickstart.yaml
 	@if [ $(RUN)/eval.json -nt $(RUN)/medusa_heads.safetensors ] && [ -s $(DATA)/eval-f32.json ]; then \
 	  echo "already measured: $(RUN)/eval.json"; \
 	else \
-	  $(GORGON) eval $(RUN) --data $(DATA)/test.jsonl --limit 3 --draft heads --dtype f32 --output $(DATA)/eval-f32.json && \
-	  $(GORGON) eval $(RUN) --data $(DATA)/test.jsonl --limit 8 --draft heads; \
+	  $(GORGON) eval $(RUN) --data $(DATA)/test.jsonl --limit 3 --dtype f32 --batches 1 --output $(DATA)/eval-f32.json && \
+	  $(GORGON) eval $(RUN) --data $(DATA)/test.jsonl --limit 8; \
 	fi
 	@python3 scripts/quickstart_summary.py $(RUN)/eval.json $(DATA)/eval-f32.json
 	@echo "report: $(RUN)/report.html"
@@ -43,12 +44,15 @@ model:
 data: build
 	mkdir -p $(DATA)
 	$(GENERATOR) --task json --rows 200 --split train --output $(DATA)/prompts.jsonl
-	$(GENERATOR) --task json --rows 40 --split eval --output $(DATA)/test-prompts.jsonl
+	$(GENERATOR) --task json --rows 24 --split calibration --output $(DATA)/calibration-prompts.jsonl
+	$(GENERATOR) --task json --rows 16 --split test --output $(DATA)/test-prompts.jsonl
 
 # Once; a stopped one goes on.
 answers: data model
 	$(GORGON) distill configs/quickstart.yaml --set train_dataset_path=$(DATA)/prompts.jsonl \
 	  --max-new-tokens 96 --output $(DATA)/train.jsonl
+	$(GORGON) distill configs/quickstart.yaml --set train_dataset_path=$(DATA)/calibration-prompts.jsonl \
+	  --max-new-tokens 96 --output $(DATA)/calibration.jsonl
 	$(GORGON) distill configs/quickstart.yaml --set train_dataset_path=$(DATA)/test-prompts.jsonl \
 	  --max-new-tokens 96 --output $(DATA)/test.jsonl
 

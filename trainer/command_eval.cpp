@@ -74,6 +74,7 @@ void check_agreement(const DecodeInputs& inputs, const EvalArguments& arguments,
               {"--max-new-tokens", std::to_string(arguments.max_new_tokens)},
               {"--temperature", fmt::format("{}", arguments.temperature)},
               {"--seed", std::to_string(arguments.seed)},
+              {"--batches", fmt::format("{}", fmt::join(arguments.batches, ","))},
               {"--tree", "SHA-256 " + tree_sha256(tree)},
               {"per_device_eval_batch_size", std::to_string(inputs.found.config.per_device_eval_batch_size)}},
              ExitCode::config, "start all ranks with the same program and the same arguments");
@@ -94,6 +95,7 @@ DecodeEvaluationOptions decode_options(const DecodeInputs& inputs, const EvalArg
   options.max_new_tokens = arguments.max_new_tokens;
   options.temperature = arguments.temperature;
   options.seed = arguments.seed;
+  options.batches = arguments.batches;
   options.stop_tokens = stop_tokens(inputs.text);
   return options;
 }
@@ -106,6 +108,8 @@ DecodeEvaluation decode(const DecodeInputs& inputs, const PromptSet& set,
 
 void add_origin(OrderedJson& json, const DecodeInputs& inputs, const EvalArguments& arguments,
                 const PromptSet& set, const DraftTree& tree) {
+  json["seed"] = arguments.seed;
+  json["max_new_tokens"] = arguments.max_new_tokens;
   json["tree"] = {{"nodes", tree.nodes()}, {"sha256", tree_sha256(tree)}};
   json["data"] = arguments.data;
   json["data_sha256"] = set.sha256;

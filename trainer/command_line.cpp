@@ -210,13 +210,17 @@ void add_eval(CLI::App& app, Arguments& arguments) {
   CLI::App* command = add_command(
       app, "eval",
       "Accuracy of every head, and what decoding with them gains: tokens a step, speed, exactness",
-      "Example:\n  gorgon eval runs/quickstart --data runs/quickstart-data/eval.jsonl --limit 32");
+      "Example:\n  gorgon eval runs/quickstart --data runs/quickstart-data/test.jsonl --limit 32");
   command->add_option("RUN", a.run, "run directory, checkpoint or export")->required();
   add_data(command, a);
   add_decoding(command, a);
   add_drafting(command, a);
   command->add_option("--draft", a.draft, "where drafts come from (default: each in turn)")
       ->check(CLI::IsMember({"heads", "lookup", "both"}));
+  command->add_option("--batches", a.batches, "batch sizes at which break-even is measured: 1,4,16")
+      ->delimiter(',')
+      ->check(CLI::Range(int64_t{1}, int64_t{1024}))
+      ->allow_extra_args(false);
   command->add_option("--output", a.output, "JSON file to write");
   add_ranks(command, arguments, [&a] { return terms_of(config_beside(a.run), "RUN", a.run); });
   command->callback([&arguments] { arguments.run = stoppable(eval_command, arguments.eval, kNothing); });
@@ -226,7 +230,7 @@ void add_tree(CLI::App& app, Arguments& arguments) {
   TreeArguments& a = arguments.tree;
   CLI::App* command = add_command(
       app, "tree", "Choose the tree that decodes fastest here, from held-out prompts and measured costs",
-      "Example:\n  gorgon tree runs/quickstart --data runs/quickstart-data/eval.jsonl --output "
+      "Example:\n  gorgon tree runs/quickstart --data runs/quickstart-data/calibration.jsonl --output "
       "runs/quickstart/tree.json");
   command->add_option("RUN", a.heads, "run directory, checkpoint or export")->required();
   add_data(command, a);

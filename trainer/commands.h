@@ -62,6 +62,7 @@ struct EvalArguments {
   std::string dtype;              // bf16, f32; empty = the run's
   int64_t limit = -1;             // prompts, and sequences of labels; -1 = all
   int64_t max_new_tokens = 128;
+  std::vector<int64_t> batches = {1, 4, 16};  // of the break-even curve
   double temperature = 0;
   uint64_t seed = 0;
   std::string heads_dtype;  // q8_0 or full; empty = q8_0 beside bf16

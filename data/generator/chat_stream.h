@@ -10,12 +10,25 @@
 
 namespace gorgon::generator {
 
-enum class Split { train, eval };
+// eval is calibration and test together.
+enum class Split { train, eval, calibration, test };
 
-// To which split a prompt belongs: eval where data/splits.h puts it aside for calibration or test, a tenth of
-// all. It depends on nothing else, so that no prompt of one occurs in the other, whatever the seeds.
-inline Split split_of(std::string_view prompt) {
-  return gorgon::split_of(prompt) == gorgon::Split::training ? Split::train : Split::eval;
+// Whether a prompt belongs to a split: data/splits.h puts a twentieth of all aside for calibration and
+// another for tests. It depends on nothing else, so that no prompt of one occurs in the others, whatever the
+// seeds.
+inline bool is_in(std::string_view prompt, Split split) {
+  const gorgon::Split found = gorgon::split_of(prompt);
+  switch (split) {
+    case Split::train:
+      return found == gorgon::Split::training;
+    case Split::eval:
+      return found != gorgon::Split::training;
+    case Split::calibration:
+      return found == gorgon::Split::calibration;
+    case Split::test:
+      return found == gorgon::Split::test;
+  }
+  return false;
 }
 
 // The chats make_chat(seed, 0), make_chat(seed, 1), ... of one split, without repetition of a prompt.
@@ -29,7 +42,7 @@ class ChatStream {
     for (;;) {
       auto chat = make_chat(seed_, number_++);
       const std::string prompt = prompt_of(chat);
-      if (split_of(prompt) == split_ && seen_.insert(sha256_of(prompt)).second) return chat;
+      if (is_in(prompt, split_) && seen_.insert(sha256_of(prompt)).second) return chat;
     }
   }
 

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <map>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -32,9 +33,11 @@ void add_options(CLI::App& app, Options& options) {
   app.add_option("--seed", options.seed,
                  "other numbers give other rows; the same one the same file on every machine")
       ->capture_default_str();
-  app.add_option("--split", options.split,
-                 "train or eval: no prompt of one occurs in the other, whatever the seeds")
-      ->check(CLI::IsMember({"train", "eval"}))
+  app.add_option(
+         "--split", options.split,
+         "train, calibration or test: no prompt of one occurs in another, whatever the seeds; eval: the "
+         "last two")
+      ->check(CLI::IsMember({"train", "eval", "calibration", "test"}))
       ->capture_default_str();
   app.add_option("--output", options.output, "JSONL file to write")->required();
   app.footer(
@@ -57,7 +60,11 @@ void write_chats(Stream chats, const Options& options) {
 }
 
 void generate(const Options& options) {
-  const Split split = options.split == "eval" ? Split::eval : Split::train;
+  const std::map<std::string, Split> splits = {{"train", Split::train},
+                                               {"eval", Split::eval},
+                                               {"calibration", Split::calibration},
+                                               {"test", Split::test}};
+  const Split split = splits.at(options.split);
   if (options.task == "sql") {
     write_chats(SqlChatStream(options.seed, split), options);
   } else {

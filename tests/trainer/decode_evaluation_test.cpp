@@ -4,6 +4,7 @@
 
 #include "tests/model/temporary_heads.h"
 #include "tests/model/tiny_model.h"
+#include "tests/trainer/json_keys.h"
 #include "trainer/eval_report.h"
 #include "trainer/eval_verdict.h"
 #include "trainer/step_costs.h"
@@ -88,7 +89,21 @@ TEST_F(DecodeEvaluationTest, ReportHasItsKeys) {
   }
   EXPECT_EQ(json["verdict"].size(), 3u);
   EXPECT_EQ(json["batches"].size(), 4u);
+  EXPECT_TRUE(json["divergences"].empty());
   EXPECT_EQ(json["exact_match"], 1.0);
+}
+
+// Program.EveryKeyOfEvalIsDocumented compares the others.
+TEST_F(DecodeEvaluationTest, KeysOfDivergencesAreDocumented) {
+  options_.batches = {};
+  DecodeEvaluation evaluation = evaluate();
+  evaluation.results[1].divergences = {{0, 3, 0.1f, false}};
+  std::set<std::string> written, documented;
+  add_json_keys(decode_json(evaluation, {0.1, 0.1})["divergences"], "divergences", written);
+  for (const std::string& key : documented_eval_keys()) {
+    if (key.starts_with("divergences[]")) documented.insert(key);
+  }
+  EXPECT_EQ(written, documented);
 }
 
 // One answer of four tokens in `steps` forwards that take `seconds` each, a tenth of it in the heads.

@@ -3,6 +3,7 @@
 #include <fstream>
 #include <iomanip>
 #include <regex>
+#include <set>
 #include <sstream>
 
 #include <gmock/gmock.h>
@@ -12,6 +13,7 @@
 #include "data/dataset_file.h"
 #include "data/safetensors.h"
 #include "tests/data/temporary_directory.h"
+#include "tests/trainer/json_keys.h"
 #include "tests/trainer/tiny_run.h"
 #include "trainer/run_config.h"
 
@@ -42,7 +44,8 @@ TEST(Program, EveryHelpEndsWithAnExampleThatWorks) {
   const std::map<std::string, std::string> tiny = {
       {"configs/quickstart.yaml", (folder.path() / "run.yaml").string()},
       {"runs/quickstart", (folder.path() / "run").string()},
-      {"runs/quickstart-data/eval.jsonl", (folder.path() / "eval.jsonl").string()},
+      {"runs/quickstart-data/test.jsonl", (folder.path() / "eval.jsonl").string()},
+      {"runs/quickstart-data/calibration.jsonl", (folder.path() / "eval.jsonl").string()},
       {"runs/quickstart-data/own.jsonl", (folder.path() / "own.jsonl").string()},
       {"runs/quickstart/tree.json", (folder.path() / "run/tree.json").string()},
       {"exports/quickstart", (folder.path() / "export").string()},
@@ -144,6 +147,25 @@ TEST(Program, EvalAgreesWithTheRunsOwnEvaluation) {
                 .status,
             0);
   EXPECT_LT(json::parse(file_text(output))["heads"][0]["count"], 200);
+}
+
+TEST(Program, EveryKeyOfEvalIsDocumented) {
+  const TemporaryDirectory folder;
+  write_tiny_run(folder.path());
+  const fs::path run = folder.path() / "run";
+  ASSERT_EQ(run_program({"train", (folder.path() / "run.yaml").string(), "--set", "max_steps=1"}).status, 0);
+  const ProgramResult result =
+      run_program({"eval", run.string() + "/", "--data", (folder.path() / "eval.jsonl").string(), "--dtype",
+                   "f32", "--max-new-tokens", "4", "--limit", "2", "--batches", "1,2"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const json report = json::parse(file_text(run / "eval.json"));
+  ASSERT_TRUE(report["divergences"].empty());  // DecodeEvaluationTest looks at the keys of one
+  EXPECT_EQ(report["batches"].size(), 4u);
+  EXPECT_EQ(report["batches"][2]["batch"], 2);
+  std::set<std::string> written, documented = documented_eval_keys();
+  add_json_keys(report, "", written);
+  std::erase_if(documented, [](const std::string& key) { return key.starts_with("divergences[]"); });
+  EXPECT_EQ(written, documented);
 }
 
 json last_metrics(const fs::path& run) {
