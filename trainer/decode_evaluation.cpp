@@ -101,9 +101,24 @@ class DecodeEvaluator {
   }
 
  private:
-  DecodedSet decode(Draft draft, std::span<const Prompt> prompts, int64_t batch, const std::string& label) {
-    return decode_prompts(backbone_, &heads_, decoder_options(options_, draft), prompts, batch, stream_,
-                          stage_(label, std::ssize(prompts)));
+  // All runs of all drafts are one stage.
+  std::vector<Speed> time_drafts(const std::vector<Draft>& drafts, std::span<const Prompt> prompts,
+                                 int64_t batch, const std::string& label) {
+    const int64_t count = std::ssize(prompts);
+    const CountProgress progress = stage_(label, kTimedRuns * std::ssize(drafts) * count);
+    int64_t before = 0;
+    std::vector<std::function<DecodedSet()>> work;
+    for (const Draft draft : drafts) {
+      work.emplace_back([&, draft] {
+        DecodedSet set = decode_prompts(backbone_, &heads_, decoder_options(options_, draft), prompts, batch,
+                                        stream_, [&](int64_t done) {
+                                          if (progress) progress(before + done);
+                                        });
+        before += count;
+        return set;
+      });
+    }
+    return time_in_turns(work);
   }
   std::span<const Prompt> timed() const {
     return prompts_.first(std::min(prompts_.size(), static_cast<size_t>(options_.speed_prompts)));
@@ -201,10 +216,7 @@ class DecodeEvaluator {
   }
 
   void measure_speed(const std::vector<Draft>& drafts) {
-    std::vector<std::function<DecodedSet()>> work;
-    for (const Draft draft : drafts)
-      work.emplace_back([this, draft] { return decode(draft, timed(), 1, "time " + name(draft)); });
-    const std::vector<Speed> speeds = time_in_turns(work);
+    const std::vector<Speed> speeds = time_drafts(drafts, timed(), 1, "time answers");
     for (size_t d = 0; d < drafts.size(); ++d) evaluation_.results[d].speed = speeds[d];
   }
 
@@ -244,14 +256,9 @@ class DecodeEvaluator {
       speeds.push_back(evaluation_.plain().speed);
       for (const Draft draft : drafts) speeds.push_back(evaluation_.find(draft)->speed);
     } else {
-      const auto work = [&](Draft draft) {
-        return [&, draft] {
-          return decode(draft, requests, batch, fmt::format("batch {} {}", batch, name(draft)));
-        };
-      };
-      std::vector<std::function<DecodedSet()>> all = {work(Draft::plain)};
-      for (const Draft draft : drafts) all.emplace_back(work(draft));
-      speeds = time_in_turns(all);
+      std::vector<Draft> all = {Draft::plain};
+      all.insert(all.end(), drafts.begin(), drafts.end());
+      speeds = time_drafts(all, requests, batch, fmt::format("time batches of {}", batch));
     }
     for (size_t d = 0; d < drafts.size(); ++d)
       evaluation_.batches.push_back({batch, std::ssize(requests), drafts[d], speeds[0], speeds[d + 1]});

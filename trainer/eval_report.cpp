@@ -164,18 +164,38 @@ std::string heads_table(const std::vector<HeadSums>& heads, const std::vector<do
 
 namespace {
 
+// Two tables, so that a terminal of 80 columns holds them.
 std::string drafts_table(const DecodeEvaluation& evaluation) {
-  std::string out = fmt::format("{:>7} {:>6} {:>15} {:>9} {:>15} {:>8} {:>8} {:>9} {:>8} {:>8} {:>7}\n",
-                                "draft", "tau", "95 %", "tokens/s", "range", "latency", "p90", "step cost",
-                                "speed-up", "tau/cost", "exact");
+  std::string out = fmt::format("{:>7} {:>6} {:>15} {:>7}\n", "draft", "tau", "95 %", "exact");
   for (const DraftResult& r : evaluation.results) {
     out += fmt::format(
-        "{:>7} {:>6.3f} {:>7.3f}-{:<7.3f} {:>9.1f} {:>7.1f}-{:<7.1f} {:>7.3f}s {:>7.3f}s {:>9.2f} {:>8.2f} "
-        "{:>8.2f} {:>7}\n",
-        name(r.draft), r.accept_length, r.interval.first, r.interval.second, r.speed.tokens_per_s,
-        r.speed.slowest, r.speed.fastest, r.speed.latency_median_s, r.speed.latency_p90_s,
-        overhead(evaluation, r), speedup(evaluation, r), tau_over_overhead(evaluation, r),
+        "{:>7} {:>6.3f} {:>7.3f}-{:<7.3f} {:>7}\n", name(r.draft), r.accept_length, r.interval.first,
+        r.interval.second,
         evaluation.sampled() ? "-" : fmt::format("{:.1f}%", 100 * share(r.exact, evaluation.prompts)));
+  }
+  out += fmt::format("{:>7} {:>8} {:>15} {:>8} {:>8} {:>9} {:>8} {:>8}\n", "draft", "tokens/s", "range",
+                     "latency", "p90", "step cost", "speed-up", "tau/cost");
+  for (const DraftResult& r : evaluation.results) {
+    out += fmt::format("{:>7} {:>8.1f} {:>7.1f}-{:<7.1f} {:>7.3f}s {:>7.3f}s {:>9.2f} {:>8.2f} {:>8.2f}\n",
+                       name(r.draft), r.speed.tokens_per_s, r.speed.slowest, r.speed.fastest,
+                       r.speed.latency_mean_s, r.speed.latency_p90_s, overhead(evaluation, r),
+                       speedup(evaluation, r), tau_over_overhead(evaluation, r));
+  }
+  return out;
+}
+
+// Tokens a step that a draft needs to pay, by batch size, beside those it gets.
+std::string break_even_table(const DecodeEvaluation& evaluation) {
+  if (evaluation.batches.empty()) return "";
+  std::string out = "break-even: a draft pays where it gets more tokens a step than it needs\n";
+  out += fmt::format("{:>7} {:>6} {:>14} {:>8} {:>8} {:>6} {:>6} {:>9} {:>8}\n", "batch", "draft",
+                     "plain tokens/s", "tokens/s", "speed-up", "needs", "gets", "at a time", "requests");
+  for (const BatchSpeed& b : evaluation.batches) {
+    const DraftResult* result = evaluation.find(b.draft);
+    out += fmt::format("{:>7} {:>6} {:>14.1f} {:>8.1f} {:>8.2f} {:>6.2f} {:>6.2f} {:>9.1f} {:>8}\n", b.batch,
+                       name(b.draft), b.plain.tokens_per_s, b.drafted.tokens_per_s,
+                       b.drafted.tokens_per_s / b.plain.tokens_per_s, b.overhead(),
+                       result == nullptr ? 0.0 : result->accept_length, b.drafted.occupancy, b.requests);
   }
   return out;
 }
@@ -196,14 +216,7 @@ std::string decode_table(const DecodeEvaluation& evaluation) {
                        evaluation.independent_tau);
   }
   out += drafts_table(evaluation);
-  for (const BatchSpeed& b : evaluation.batches) {
-    out += fmt::format(
-        "batch {:>2}: {:.1f} tokens/s plain, {:.1f} with {}; pays above {:.2f} tokens a step ({} requests, "
-        "{:.1f} at "
-        "a time)\n",
-        b.batch, b.plain.tokens_per_s, b.drafted.tokens_per_s, name(b.draft), b.overhead(), b.requests,
-        b.drafted.occupancy);
-  }
+  out += break_even_table(evaluation);
   for (const std::string& line : verdicts(evaluation)) out += line + "\n";
   return out;
 }
