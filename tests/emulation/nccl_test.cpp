@@ -15,7 +15,8 @@ const std::map<std::string, std::string> kNccl{{"LD_LIBRARY_PATH", GORGON_NCCL_S
 // waits for them. The id of NCCL travels by MPI or by TCP.
 TEST(RanksOnGpus, EqualHeadsTrainedAlone) {
   for (const int n : {2, 3, 4}) {
-    const Launcher launcher = n == 3 || !can_launch(Launcher::mpirun) ? Launcher::variables : Launcher::mpirun;
+    const Launcher launcher =
+        n == 3 || !can_launch(Launcher::mpirun) ? Launcher::variables : Launcher::mpirun;
     Job job(launcher, n, GORGON_GPU_HEADS, {"few"}, kNccl);
     const JobResult result = job.wait();
     EXPECT_EQ(result.statuses, std::vector<int>(static_cast<size_t>(n), 0)) << result.out << result.err;

@@ -7,8 +7,8 @@
 
 namespace gorgon {
 
-// What heads_program.cpp and collectives_program.cpp run on: the CPU (heads_on_cpu.cpp), or the emulated GPU with NCCL's stand-in
-// (tests/emulation/heads_on_gpu.cpp).
+// What heads_program.cpp and collectives_program.cpp run on: the CPU (heads_on_cpu.cpp), or the emulated GPU
+// with NCCL's stand-in (tests/emulation/heads_on_gpu.cpp).
 Device heads_device();
 // What came over the wire to this rank, by `ranks` of that device: counted where it arrives.
 int64_t heads_bytes_received(const Communicator& ranks);

@@ -35,7 +35,7 @@ class Job {
   // As a terminal does: to all of rank's group, the shell (which goes on) and what it started.
   void signal_group(int rank, int number);
   void kill_rank(int rank);
-  std::vector<pid_t> started_by(int rank) const;  // processes that it has started, oldest first
+  std::vector<pid_t> started_by(int rank) const;          // processes that it has started, oldest first
   void wait_for_statuses(const std::vector<int>& ranks);  // until these have ended
   JobResult wait();
 
