@@ -19,21 +19,32 @@ export GORGON_TEST_DEVICE=$device PYTHONUNBUFFERED=1 PATH=$PATH:/usr/local/cuda/
 mkdir -p "$out" "$build"
 rm -f "$build"/part-*.json
 
-# seconds_for SHARE: of the time that is left, in percent
-seconds_for() { echo $(((end - SECONDS) * $1 / 100)); }
+# seconds_for SHARE: of the time that is left, in percent; never 0, which `timeout` takes for no limit
+seconds_for() {
+  local seconds=$(((end - SECONDS) * $1 / 100))
+  echo $((seconds > 5 ? seconds : 5))
+}
 say() { echo "== $* ($((end - SECONDS)) s left)" >&2; }
 # note NAME TEXT: a result that is no figure
-note() { printf '[{"what": "%s", "note": "%s"}]\n' "$1" "$2" >"$build/part-$1.json"; }
+note() { printf '[{"what": "%s", "note": "%s"}]\n' "$1" "$(tr -d '"\\' <<<"$2" | tr -c '[:print:]\n' ' ')" >"$build/part-$1.json"; }
+# measure NAME SECONDS PART...: by our own program; what it does not get to is a note
+measure() {
+  local name=$1 seconds=$2
+  shift 2
+  timeout $((seconds + 15)) "$build/gorgon_gpu_bench" "$build/part-$name.json" "$seconds" "$@"
+  local status=$?
+  [ $status = 0 ] || note "$name-status" "gorgon_gpu_bench $*: status $status"
+}
 
 say build
 architecture=${ARCHITECTURE:-$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -1 | tr -d .)}
-generator=()
-command -v ninja >/dev/null && generator=(-G Ninja)
+generator=() keep_going=()  # what builds is run, whatever does not
+command -v ninja >/dev/null && generator=(-G Ninja) keep_going=(0)
 cmake -S "$root/bench/gpu" -B "$build" "${generator[@]}" -DGORGON_CUDA="$([ "$device" = cuda ] && echo ON || echo OFF)" \
   -DCMAKE_CUDA_ARCHITECTURES="${architecture:-90}-real" >"$build/configure.log" 2>&1 &&
-  cmake --build "$build" -j "$(nproc)" >"$build/build.log" 2>&1 || {
+  cmake --build "$build" -j "$(nproc)" -- -k "${keep_going[@]}" >"$build/build.log" 2>&1 || {
   tail -30 "$build/configure.log" "$build/build.log" >&2
-  exit 1
+  note build "failed: $(grep -m1 -hE 'rror' "$build/configure.log" "$build/build.log" | cut -c1-160)"
 }
 
 for part in "$@"; do
@@ -44,22 +55,22 @@ for part in "$@"; do
         [ -s "$build/part-tests.json" ] || note tests "did not end"
       for type in f32 bf16; do
         steps=$build/bitsandbytes-$type.bin
-        if "$python" "$root/tests/oracle/adamw_cuda.py" --dtype "$type" --device "$device" "$steps" >&2 2>/dev/null; then
-          "$build/gorgon_gpu_bench" "$build/part-bitsandbytes-$type.json" 60 "bitsandbytes=$steps"
+        if timeout 40 "$python" "$root/tests/oracle/adamw_cuda.py" --dtype "$type" --device "$device" "$steps" >&2 2>/dev/null; then
+          measure "bitsandbytes-$type" 15 "bitsandbytes=$steps"
         else
           note "bitsandbytes-$type" "no bitsandbytes for this device"
         fi
       done
       ;;
     sanitizer)
-      # The tests of single kernels: a whole training run under it takes too long.
+      # The tests of kernels that share memory among threads, and of fp8: a whole training run under it takes too long.
       for tool in memcheck racecheck initcheck; do
         if ! command -v compute-sanitizer >/dev/null || [ "$device" != cuda ]; then
           note "$tool" "no compute-sanitizer here"
           continue
         fi
-        timeout "$(seconds_for 8)" compute-sanitizer --tool "$tool" --error-exitcode 3 "$build/gorgon_gpu_tests" \
-          "TensorCoreAttention" >"$build/$tool.log" 2>&1
+        timeout "$(seconds_for 6)" compute-sanitizer --tool "$tool" --error-exitcode 3 "$build/gorgon_gpu_tests" \
+          TensorCoreAttention RmsNorm CrossEntropyGradient AdamW SquareSum Fp8Linear >"$build/$tool.log" 2>&1
         status=$?
         tail -3 "$build/$tool.log" >&2
         case $status in
@@ -70,17 +81,17 @@ for part in "$@"; do
       done
       ;;
     own)
-      share=$((60 / ${#models[@]}))
-      "$build/gorgon_gpu_bench" "$build/part-machine.json" "$(seconds_for 10)" machine optimizer
+      share=$((50 / ${#models[@]}))
+      measure machine "$(seconds_for 10)" machine optimizer
+      measure reference "$(seconds_for 25)" reference
       for model in "${models[@]}"; do
-        timeout "$(seconds_for 40)" "$build/gorgon_gpu_bench" "$build/part-own-$model.json" "$(seconds_for $share)" "$model"
+        measure "own-$model" "$(seconds_for $share)" "$model"
       done
-      timeout "$(seconds_for 40)" "$build/gorgon_gpu_bench" "$build/part-reference.json" "$(seconds_for 35)" reference
       ;;
     peers)
       where='torch.cuda.is_available()'
       [ "$device" = cpu ] && where=True
-      if ! "$python" -c "import torch, sys; sys.exit(not $where)" 2>/dev/null; then
+      if ! timeout 60 "$python" -c "import torch, sys; sys.exit(not $where)" 2>/dev/null; then
         note peers "no PyTorch for this device"
         continue
       fi
@@ -88,7 +99,7 @@ for part in "$@"; do
       for model in "${models[@]}"; do
         for style in tuned published; do
           seconds=$(seconds_for $((95 / left)))
-          timeout $((seconds + 20)) "$python" "$root/bench/peer_pytorch_gpu.py" --model "$model" --style "$style" \
+          timeout $((seconds + 10)) "$python" "$root/bench/peer_pytorch_gpu.py" --model "$model" --style "$style" \
             --device "$device" --seconds "$seconds" --output "$build/part-peer-$model-$style.json" ||
             [ -s "$build/part-peer-$model-$style.json" ] || note "peer-$model-$style" "failed"
           left=$((left - 1))
@@ -119,3 +130,4 @@ query() { nvidia-smi --query-gpu="$1" --format=csv,noheader 2>/dev/null | head -
   printf '\n]}\n'
 } >"$file"
 echo "wrote $file"
+[ ! -e "$build/part-build.json" ]

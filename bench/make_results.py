@@ -168,13 +168,24 @@ def gpu(data):
              f"| product of 8,192 in bf16 | {value(machine, 'bf16_flop_per_s', ' TFLOP/s', 1e-12)} |",
              f"| 8-bit AdamW | {value(adamw, 'bytes_per_s', ' GB/s', 1e-9)}, {value(bandwidth, 'share', ' %', 100, 0)} of the copy |",
              f"| reference job, {job.get('model', 'zephyr-7b')} | {value(job, 'seconds', ' s')} |"]
-    lines.append(f"| op tests on the device | {tests['tests']} run, {tests['failed']} failed |" if "tests" in tests
+    failed = ": " + ", ".join(tests["failed_tests"]) if tests.get("failed_tests") else ""
+    lines.append(f"| op tests on the device | {tests['tests']} run, {tests['failed']} failed{failed} |" if "tests" in tests
                  else f"| op tests on the device | {find('tests').get('note', NOT_MEASURED)} |")
+    for kind in ("f32", "bf16"):
+        steps = find("bitsandbytes", type=kind)
+        lines.append(f"| 8-bit AdamW against bitsandbytes' kernel, {kind} | "
+                     + (f"{100 * steps['codes_equal']:.3f} % of codes equal, the rest within {steps['worst_code']}: "
+                        f"{'agrees' if steps['agrees'] else 'does not agree'} |" if steps
+                        else f"{find('bitsandbytes-' + kind).get('note', NOT_MEASURED)} |"))
     for tool in ("memcheck", "racecheck", "initcheck"):
         lines.append(f"| compute-sanitizer {tool} | {find(tool).get('note', NOT_MEASURED)} |")
     for model in GPU_MODELS:
         loss = find("cross_entropy", model=model)
         lines.append(f"| cross-entropy of {model}, time of its products alone | {value(loss, 'share_of_products', ' %', 100, 0)} |")
+    for what, title in (("backbone_fp8", "backbone in fp8 against bf16"), ("overlap_backbone", "steps with overlap_backbone against without")):
+        for model in GPU_MODELS:
+            for tokens in (4096, 16384):
+                lines.append(f"| {title}, {model}, {tokens:,} tokens | {value(find(what, model=model, tokens=tokens), 'gain', ' times as fast', 1, 2)} |")
     lines += ["", "| model | tokens a step | sequence | labels | tokens/s | products alone | backbone's products alone | against tuned | against published |",
               "|---|---|---|---|---|---|---|---|---|"]
     for model in GPU_MODELS:

@@ -6,6 +6,7 @@
 #include "kernels/cuda/staging.h"
 #include "kernels/device.h"
 #include "kernels/error.h"
+#include "kernels/fp8_linear.h"
 
 namespace gorgon::cuda {
 
@@ -65,6 +66,13 @@ int device_count() {
     return 0;
   }
   return count;
+}
+
+int compute_capability(int index) {
+  int major = 0, minor = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index), "cudaDeviceGetAttribute");
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index), "cudaDeviceGetAttribute");
+  return 10 * major + minor;
 }
 
 // The legacy default stream orders releases and allocations with the work of every stream of ours, since

@@ -8,7 +8,7 @@
 namespace gorgon {
 
 const DTypeTraits& traits(DType type) {
-  static constexpr std::array<DTypeTraits, 17> kTraits = {{
+  static constexpr std::array<DTypeTraits, 18> kTraits = {{
       {"f32", 1, 4},
       {"f16", 1, 2},
       {"bf16", 1, 2},
@@ -26,6 +26,7 @@ const DTypeTraits& traits(DType type) {
       {"q6_k", 256, 210},
       {"nf4", 64, 36},
       {"int8_row", 64, 68},
+      {"e4m3", 1, 1},
   }};
   return kTraits[static_cast<size_t>(type)];
 }

@@ -27,6 +27,7 @@ enum class DType : uint8_t {
   q6_k,
   nf4,       // 64 values: f32 absmax, two codes a byte, the first one in the upper half (quantise.h)
   int8_row,  // 64 values: f32 absmax of the row, signed bytes
+  e4m3,      // 8 bits: sign, 4 of exponent, 3 of fraction; the scales lie elsewhere (fp8_linear.h)
 };
 
 struct DTypeTraits {

@@ -6,6 +6,7 @@
 #include "kernels/block_panels.h"
 #include "kernels/dequantise.h"
 #include "kernels/error.h"
+#include "kernels/fp8_linear.h"
 #include "kernels/transfer.h"
 #include "kernels/workspace.h"
 
@@ -62,6 +63,7 @@ void linear(ConstView x, const WeightMatrix& weight, View y, Write write, const 
     gemm(x, weight.view(), y, options, stream);
     return;
   }
+  if (weight.type == DType::e4m3) return fp8_linear(x, weight, y, write, stream);
   // Blocks of a CPU are multiplied as they are. Blocks in rows have to be decoded for that: beyond a few rows
   // bf16 units earn back what decoding into memory costs; f32 stays with one way of summing, so that a row's
   // bits do not depend on the others.

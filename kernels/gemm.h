@@ -23,8 +23,9 @@ struct GemmOptions {
 void gemm(ConstView a, ConstView b, View c, const GemmOptions& options, const Stream& stream);
 
 // y [M, rows] = x [M, columns] * weight^T, or y += (f32 only). x is f32 or bf16; y f32 or bf16.
-// Weights of another type, blocks among them, are turned into x's type on the way, some rows at a time; on a
-// CPU blocks are multiplied as they are (block_linear.h), in f32 always and in bf16 for few rows.
+// e4m3 goes to fp8_linear.h. Weights of another type, blocks among them, are turned into x's type on the way,
+// some rows at a time; on a CPU blocks are multiplied as they are (block_linear.h), in f32 always and in bf16
+// for few rows.
 void linear(ConstView x, const WeightMatrix& weight, View y, Write write, const Stream& stream);
 int64_t dequantised_rows(DeviceKind device);  // that are turned at a time, at most
 
@@ -32,7 +33,7 @@ int64_t dequantised_rows(DeviceKind device);  // that are turned at a time, at m
 namespace cpu {
 void gemm(ConstView a, ConstView b, View c, const GemmOptions& options, const Stream& stream);
 }
-namespace cuda {
+namespace cuda {  // and e4m3 a and b, the latter transposed, with bf16 c
 void gemm(ConstView a, ConstView b, View c, const GemmOptions& options, const Stream& stream);
 }
 

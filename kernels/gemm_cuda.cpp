@@ -24,6 +24,7 @@ void check_lt(cublasStatus_t status, const char* call) {
 }
 
 cudaDataType_t cuda_type(DType type) {
+  if (type == DType::e4m3) return CUDA_R_8F_E4M3;
   return type == DType::f32 ? CUDA_R_32F : CUDA_R_16BF;
 }
 
@@ -63,15 +64,15 @@ int alignment_of(const void* data, int64_t stride_bytes) {
 
 }  // namespace
 
-GemmPlans::GemmPlans() {
+GemmPlans::GemmPlans(int device) : device_(device) {
   cublasLtHandle_t made = nullptr;
   check_lt(cublasLtCreate(&made), "cublasLtCreate");
   handle_.reset(made);
-  check(cudaMalloc(&workspace_, kWorkspaceBytes), "cudaMalloc of cuBLASLt's workspace");
+  workspace_ = gorgon::allocate({DeviceKind::cuda, device}, kWorkspaceBytes, {"working memory of cuBLASLt"});
 }
 
 GemmPlans::~GemmPlans() {
-  cudaFree(workspace_);
+  gorgon::release({DeviceKind::cuda, device_}, workspace_);
 }
 
 // Reductions across blocks in place depend on the order in which blocks finish; f32 takes none at all, since
@@ -110,6 +111,7 @@ GemmPlans::Plan GemmPlans::make(const GemmShape& shape) {
   plan.matmul.reset(made);
   set(made, CUBLASLT_MATMUL_DESC_TRANSA, shape.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(made, CUBLASLT_MATMUL_DESC_TRANSB, shape.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
+  if (shape.in == DType::e4m3) set(made, CUBLASLT_MATMUL_DESC_FAST_ACCUM, int8_t{1});
   Layouts own = layouts_of(shape);
   GemmShape of_choice = shape;
   if (shape.in == DType::f32) of_choice.m = kRowsOfChoice;
@@ -152,7 +154,7 @@ bool GemmPlans::multiply(const GemmShape& shape, const void* a, const void* b, v
 void gemm(ConstView a, ConstView b, View c, const GemmOptions& options, const Stream& stream) {
   Queue& queue = queue_of(stream);
   select_device(queue.device);
-  if (queue.gemm_plans == nullptr) queue.gemm_plans = std::make_unique<GemmPlans>();
+  if (queue.gemm_plans == nullptr) queue.gemm_plans = std::make_unique<GemmPlans>(queue.device);
   const auto bytes = [](const auto& view) { return bytes_of(view.type, view.stride()); };
   const GemmShape shape{c.shape[0],
                         c.shape[1],
@@ -170,9 +172,12 @@ void gemm(ConstView a, ConstView b, View c, const GemmOptions& options, const St
                         alignment_of(b.data, bytes(b)),
                         alignment_of(c.data, bytes(c))};
   const bool mixed = a.type == DType::f32 && c.type == DType::bf16;  // cuBLASLt rounds no f32 product to bf16
-  if (mixed || !queue.gemm_plans->multiply(shape, a.data, b.data, c.data, queue.stream)) {
-    gemm_plain(a, b, c, options, stream);
+  if (!mixed && queue.gemm_plans->multiply(shape, a.data, b.data, c.data, queue.stream)) return;
+  if (a.type == DType::e4m3) {
+    fail(ExitCode::resource, {"", "fp8", "a product " + to_string(a.shape) + " " + to_string(b.shape),
+                              "none in this cuBLASLt", "take the key out"});
   }
+  gemm_plain(a, b, c, options, stream);
 }
 
 }  // namespace gorgon::cuda

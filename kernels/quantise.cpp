@@ -78,6 +78,7 @@ void int8_row(ConstView weight, int64_t row, std::byte* to) {
 
 DType stored_type(Quantisation how) {
   require(how != Quantisation::none, "stored_type", "no quantisation");
+  if (how == Quantisation::fp8) return DType::e4m3;
   return how == Quantisation::int8 ? DType::int8_row : DType::nf4;
 }
 
@@ -86,6 +87,7 @@ Tensor quantise(ConstView weight, Quantisation how, const Stream& stream) {
           "columns are not whole blocks of 64");
   require(weight.type == DType::f32 || weight.type == DType::bf16, "quantise", "type");
   require(weight.device == Device{}, "quantise", "a matrix that is not on the CPU");
+  require(how != Quantisation::fp8, "quantise", "fp8");
   const DType type = stored_type(how);
   const int64_t rows = weight.rows(), blocks = weight.columns() / kBlock;
   Tensor stored(DType::u8, {bytes_of(type, weight.elements())});

@@ -15,13 +15,15 @@ namespace gorgon {
 //              absmax (section 3, "double quantisation"). Kept here is the f32 absmax that this gives back,
 //              so that it costs 4.5 bits a weight rather than 4.13.
 //   int8       rows to -127..127 by their absmax (Dettmers et al., "LLM.int8()", 2022), 8.5 bits a weight
-enum class Quantisation : uint8_t { none, nf4, nf4_double, int8 };
+// And, multiplied as they are by GPUs that can (fp8_linear.h):
+//   fp8        rows to e4m3 by their absmax, 8 bits a weight
+enum class Quantisation : uint8_t { none, nf4, nf4_double, int8, fp8 };
 
 // A matrix of the CPU, f32 or bf16 [rows, columns], columns a multiple of 64, as DType::nf4 or
-// DType::int8_row. Bits do not depend on the number of threads.
+// DType::int8_row (fp8: to_fp8 of fp8_linear.h). Bits do not depend on the number of threads.
 Tensor quantise(ConstView weight, Quantisation how, const Stream& stream);
 
-// Type and bytes of what quantise() returns.
+// Type of the matrices.
 DType stored_type(Quantisation how);
 
 // The 16 values of nf4.

@@ -22,7 +22,8 @@ RotaryTable rotary_table(int64_t head_dim, float theta, const std::vector<float>
     }
   }
   if (device == Device{}) return {std::move(cosines), std::move(sines)};
-  return {cosines.to(device), sines.to(device)};
+  constexpr Purpose kTable{"the table of rotary angles"};
+  return {cosines.to(device, kTable), sines.to(device, kTable)};
 }
 
 void rotary_embedding(View x, int64_t head_dim, ConstView positions, const RotaryTable& table,

@@ -11,9 +11,10 @@ namespace gorgon {
 // one matrix twice.
 struct WeightMatrix {
   DType type = DType::f32;
-  int64_t rows = 0;                       // outputs
-  int64_t columns = 0;                    // inputs
-  std::shared_ptr<const Tensor> storage;  // u8[bytes] for blocks, type[rows, columns] for plain types
+  int64_t rows = 0;                        // outputs
+  int64_t columns = 0;                     // inputs
+  std::shared_ptr<const Tensor> storage;   // u8[bytes] for blocks, type[rows, columns] for plain types
+  std::shared_ptr<const Tensor> scales{};  // f32[rows], of e4m3 alone: a value is its code times its row's
 
   bool empty() const { return storage == nullptr; }
   int64_t bytes() const { return bytes_of(type, rows * columns); }

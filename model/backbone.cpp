@@ -6,6 +6,7 @@
 #include "kernels/convert.h"
 #include "kernels/embedding.h"
 #include "kernels/error.h"
+#include "kernels/fp8_linear.h"
 #include "kernels/gemm.h"
 #include "kernels/profile.h"
 #include "kernels/rms_norm.h"
@@ -187,7 +188,14 @@ int64_t Backbone::workspace_bytes(const ModelConfig& c, DType compute, DType sto
   const auto bytes = [&](int64_t elements) { return Arena::padded(bytes_of(compute, elements)); };
   int64_t attention = bytes(n * hidden) + bytes(n * (q + 2 * kv)) + bytes(n * q);
   int64_t feed_forward = bytes(n * hidden) + bytes(n * wide) + bytes(n * c.intermediate_size);
-  if (stored != compute) {
+  if (stored == DType::e4m3) {
+    const auto product = [&](int64_t columns, int64_t outputs, DType y) {
+      return fp8_workspace_bytes(n, columns, outputs, y);
+    };
+    attention += std::max(product(hidden, q + 2 * kv, compute), product(q, hidden, DType::f32));
+    feed_forward +=
+        std::max(product(hidden, wide, compute), product(c.intermediate_size, hidden, DType::f32));
+  } else if (stored != compute) {
     const auto part = [&](int64_t rows, int64_t columns) {
       return bytes(std::min(rows, dequantised_rows(device)) * columns);
     };

@@ -31,7 +31,7 @@ struct BackboneContext {
 };
 
 // The frozen model, layer by layer over flat tokens [n, H]. Const; there is no backward. Row i never depends
-// on how many rows ride along (f32: to the bit; bf16: for equal batch shapes).
+// on how many rows ride along (f32: to the bit; bf16 and fp8 weights: for equal batch shapes).
 //
 // The residual stream x is f32 in both modes: the products of `compute` type add into it without rounding
 // (accumulating GEMM), so that bf16 keeps only the errors of its operands. Everything is refused with

@@ -39,6 +39,8 @@ std::vector<T> read(ConstView view) {
   return values;
 }
 
+constexpr Purpose kChunk{"a chunk of rows of a head", "set load_in_4bit: true, or lower medusa_num_heads"};
+
 }  // namespace
 
 HeadPass::HeadPass(const HeadPassShape& shape, Device device, Communicator* ranks) : shape_(shape) {
@@ -46,29 +48,29 @@ HeadPass::HeadPass(const HeadPassShape& shape, Device device, Communicator* rank
   const int64_t wide = shape.hidden + shape.rank;
   const Shape rows_by_hidden = {shape.rows, shape.hidden}, rows_by_wide = {shape.rows, wide};
   for (int l = 0; l < shape.layers; ++l) {
-    x_.emplace_back(shape.type, rows_by_hidden, device);
-    u_.emplace_back(DType::f32, Shape{own}, device);
+    x_.emplace_back(shape.type, rows_by_hidden, device, kChunk);
+    u_.emplace_back(DType::f32, Shape{own}, device, kChunk);
   }
-  x_.emplace_back(shape.type, rows_by_wide, device);
-  du_ = Tensor(shape.type, {own}, device);
-  dy_ = Tensor(DType::f32, rows_by_wide, device);
+  x_.emplace_back(shape.type, rows_by_wide, device, kChunk);
+  du_ = Tensor(shape.type, {own}, device, kChunk);
+  dy_ = Tensor(DType::f32, rows_by_wide, device, kChunk);
   logits_ = Tensor(shape.type, {shape.rows, logit_stride(shape.vocabulary)}, device,
                    {"logits of a chunk", "set medusa_vocab: seen, or lower medusa_num_heads"});
-  statistics_ = Tensor(DType::f32, {3 * shape.rows}, device);
-  hits_ = Tensor(DType::i32, {shape.rows}, device);
+  statistics_ = Tensor(DType::f32, {3 * shape.rows}, device, kChunk);
+  hits_ = Tensor(DType::i32, {shape.rows}, device, kChunk);
   if (shape.shard) {
     require(ranks != nullptr, "HeadPass", "a shard without its ranks");
     exchange_.emplace(*shape.shard, *ranks, shape.rows, shape.type, device);
-    own_state_ = Tensor(shape.type, {own}, device);
-    own_dy_ = Tensor(DType::f32, {own}, device);
+    own_state_ = Tensor(shape.type, {own}, device, kChunk);
+    own_dy_ = Tensor(DType::f32, {own}, device, kChunk);
   }
   if (shape.gradient_filter > 0) {
     const int64_t kept = kept_at_a_time(shape);
-    kept_weight_ = Tensor(shape.type, {kept, wide}, device);
-    kept_gradient_ = Tensor(DType::f32, {kept, std::max(shape.hidden, shape.rank)}, device);
+    kept_weight_ = Tensor(shape.type, {kept, wide}, device, kChunk);
+    kept_gradient_ = Tensor(DType::f32, {kept, std::max(shape.hidden, shape.rank)}, device, kChunk);
   }
   if (shape.rank == 0) return;
-  joint_ = Tensor(shape.type, {shape.vocabulary, wide}, device);
+  joint_ = Tensor(shape.type, {shape.vocabulary, wide}, device, kChunk);
   std::vector<int32_t> numbers(static_cast<size_t>(shape.rows));
   std::iota(numbers.begin(), numbers.end(), 0);
   in_order_ = Tensor::of(numbers, {shape.rows}, device);

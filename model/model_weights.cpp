@@ -7,6 +7,7 @@
 #include "data/hub_name.h"
 #include "kernels/block_panels.h"
 #include "kernels/dequantise.h"
+#include "kernels/fp8_linear.h"
 #include "kernels/thread_pool.h"
 #include "model/model_files.h"
 
@@ -126,8 +127,12 @@ class Importer {
     if (quantise_ == Quantisation::none) return;
     if (matrix.columns % 64 != 0) {
       fail(ExitCode::model,
-           {"", "load_in_4bit or load_in_8bit", "matrices whose columns are a multiple of 64",
+           {"", "load_in_4bit, load_in_8bit or fp8", "matrices whose columns are a multiple of 64",
             std::to_string(matrix.columns) + " columns", "load this model as it is"});
+    }
+    if (quantise_ == Quantisation::fp8) {
+      matrix = to_fp8(matrix.view(), stream_);
+      return;
     }
     const DType type = stored_type(quantise_);
     Tensor joined(DType::u8, {bytes_of(type, matrix.rows * matrix.columns)});
@@ -152,6 +157,8 @@ class Importer {
       return;
     }
     matrix.storage = std::make_shared<const Tensor>(matrix.storage->to(stream_.device(), kWeights));
+    if (matrix.scales == nullptr) return;
+    matrix.scales = std::make_shared<const Tensor>(matrix.scales->to(stream_.device(), kWeights));
   }
 
   // Sums the tensors that were not asked for and joins all sums.
@@ -260,6 +267,7 @@ ModelFiles open_model(const std::filesystem::path& path) {
 ModelWeights load_model(const std::filesystem::path& path, DType compute, const Stream& stream,
                         WeightStorage storage, Quantisation quantise) {
   require(compute == DType::f32 || compute == DType::bf16, "load_model", "compute is neither f32 nor bf16");
+  if (quantise == Quantisation::fp8) check_fp8(stream.device());
   const ModelFiles files = open_model(path);
   check_tensors(files);
   const ModelConfig& c = files.config;

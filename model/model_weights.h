@@ -46,6 +46,7 @@ struct ModelWeights {
 //
 // quantise: the layers' matrices are kept so (embeddings, norms and lm_head are not, as bitsandbytes leaves
 // them), each tensor of the file for itself and one layer at a time; converted first, whatever `storage` is.
+// fp8 needs a GPU that has it (check_fp8).
 enum class WeightStorage { converted, as_stored, compact_tables };
 ModelWeights load_model(const std::filesystem::path& path, DType compute, const Stream& stream,
                         WeightStorage storage = WeightStorage::converted,

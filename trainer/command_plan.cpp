@@ -5,6 +5,7 @@
 
 #include "kernels/convert.h"
 #include "kernels/error.h"
+#include "kernels/fp8_linear.h"
 #include "kernels/gemm.h"
 #include "model/model_weights.h"
 #include "trainer/commands.h"
@@ -102,6 +103,7 @@ int plan_command(const PlanArguments& arguments, Console& console) {
   check_model_path(config.model_path);
   const ModelConfig model = load_model_config(config.model_path);
   const Device device = parse_device(config.device);
+  if (config.fp8) check_fp8(device);
 
   const MemoryPlan plan = plan_memory(config, model, device.kind, config.per_device_train_batch_size);
   const std::optional<int64_t> free = free_bytes(device);

@@ -20,6 +20,7 @@
 #include "trainer/report_page.h"
 #include "trainer/run_config.h"
 #include "trainer/run_directory.h"
+#include "trainer/run_source.h"
 #include "trainer/run_stream.h"
 #include "trainer/state_caching.h"
 #include "trainer/training_run.h"
@@ -362,11 +363,11 @@ int train_command(const TrainArguments& arguments, Console& console, const StopS
   const RunData data = load_run_data(arguments, config, own, stream, console, share);
   std::unique_ptr<CacheReader> cache;
   if (!ranks.is_several()) cache = cache_of(arguments, start.checkpoint, *own, data, stream, config, console);
-  const RunInputs inputs{
-      config,     data.weights,   data.train,
-      data.evals, data.vocab_ids, cache.get(),
-      stream,     ranks,          divides_heads(config, data, ranks, stream.device(), console),
-      share};
+  const bool divided = divides_heads(config, data, ranks, stream.device(), console);
+  config.overlap_backbone =
+      cache == nullptr && !divided && can_overlap(config, data.weights.config, stream.device(), console);
+  const RunInputs inputs{config,      data.weights, data.train, data.evals, data.vocab_ids,
+                         cache.get(), stream,       ranks,      divided,    share};
   // Not before all that the new run needs is there.
   if (arguments.force && own != nullptr) own->clear();
   TrainingRun run(inputs, config.output_dir, start.checkpoint, console);

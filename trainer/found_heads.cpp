@@ -66,8 +66,9 @@ RunConfig config_beside(const fs::path& path) {
 ModelWeights load_same_model(const FoundHeads& found, DType compute, WeightStorage storage,
                              const Stream& stream) {
   check_model_path(found.config.model_path);
-  ModelWeights weights =
-      load_model(found.config.model_path, compute, stream, storage, found.config.quantisation());
+  // fp8 is a way to train faster; answers are those of the model itself.
+  const Quantisation quantise = found.config.fp8 ? Quantisation::none : found.config.quantisation();
+  ModelWeights weights = load_model(found.config.model_path, compute, stream, storage, quantise);
   const MappedFile file(found.file, ExitCode::checkpoint);
   const auto metadata = parse_safetensors(file.bytes(), found.file.string(), ExitCode::checkpoint).metadata;
   const auto trained_for = metadata.find("model_fingerprint");

@@ -47,6 +47,11 @@ int64_t columns_of(const NamedParameter& parameter) {
   return parameter.view.shape.rank() == 2 ? parameter.view.shape[1] : 1;
 }
 
+constexpr Purpose kSums{
+    "the gradient sums of the head at work",
+    "set medusa_vocab: seen or medusa_head_linear: lowrank, or lower global_batch_size to "
+    "have one chunk of rows"};
+
 // Kinds of repeated work.
 enum Work : int64_t { kChunkWork, kNormWork, kUpdateWork };
 
@@ -139,8 +144,8 @@ void HeadTrainer::Impl::prepare_training() {
   }
   if (type == DType::bf16) {
     for (const MedusaHead::ResBlock& block : heads.heads[0].blocks) {
-      gradients->weight_sum.emplace_back(DType::f32, block.weight.shape(), device);
-      gradients->bias_sum.emplace_back(DType::f32, Shape{block.weight.shape()[0]}, device);
+      gradients->weight_sum.emplace_back(DType::f32, block.weight.shape(), device, kSums);
+      gradients->bias_sum.emplace_back(DType::f32, Shape{block.weight.shape()[0]}, device, kSums);
     }
   }
   optimizer.emplace(options.optimizer, options.seed, std::move(groups), stream);
@@ -165,7 +170,7 @@ HeadGradients HeadTrainer::Impl::gradients_of(size_t k, bool several_chunks) {
   for (size_t i = 2 * layers; i < parameters_per_head(); ++i) {
     Tensor& kept = g.kept[first + i];
     if (narrow && several_chunks && g.last_sum.size() <= last.size()) {
-      g.last_sum.emplace_back(DType::f32, kept.shape(), kept.device());
+      g.last_sum.emplace_back(DType::f32, kept.shape(), kept.device(), kSums);
     }
     last.push_back(narrow && several_chunks ? g.last_sum[last.size()].view() : kept.view());
   }

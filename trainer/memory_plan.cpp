@@ -64,11 +64,14 @@ int64_t layer_elements(const ModelConfig& m) {
 int64_t backbone_bytes(const RunConfig& config, const ModelConfig& m) {
   const DType stored =
       config.quantisation() == Quantisation::none ? config.compute() : stored_type(config.quantisation());
+  const int64_t widths = (m.num_attention_heads + 2 * m.num_key_value_heads) * m.head_dim;
+  const int64_t scales =
+      stored == DType::e4m3 ? widths + 2 * m.hidden_size + 2 * m.intermediate_size : 0;  // of a layer's rows
   const int64_t norms = (2 * m.num_hidden_layers + 1) * m.hidden_size;
   const int64_t tables = (m.tie_word_embeddings ? 1 : 2) * m.vocab_size * m.hidden_size;
   const int64_t rotary = m.max_position_embeddings * m.head_dim;
   return m.num_hidden_layers * bytes_of(stored, layer_elements(m)) + bytes_of(config.compute(), tables) +
-         bytes_of(DType::f32, norms + rotary);
+         bytes_of(DType::f32, m.num_hidden_layers * scales + norms + rotary);
 }
 
 // f32 sums of the head at work, where its gradients are bf16.
@@ -90,18 +93,47 @@ int64_t rows_per_step(const RunConfig& config) {
   return config.global_batch() * config.max_seq_length;
 }
 
-}  // namespace
+constexpr int64_t kCublasLtBytes = int64_t{32} << 20;  // of each stream
 
-int64_t working_memory(const RunConfig& config, const ModelConfig& model, DeviceKind device,
-                       int64_t micro_batch) {
+// What the backbone borrows for so many tokens.
+int64_t backbone_memory(const RunConfig& config, const ModelConfig& model, DeviceKind device,
+                        int64_t tokens) {
   const DType type = config.compute();
   const DType stored =
       config.quantisation() == Quantisation::none ? type : stored_type(config.quantisation());
-  const int64_t tokens = std::max(std::min(micro_batch, config.global_batch()) * config.max_seq_length,
-                                  evaluated_tokens(config));
   return Backbone::workspace_bytes(model, type, stored, tokens, device) +
          Arena::padded(bytes_of(type, tokens * model.hidden_size)) +
          Arena::padded(bytes_of(DType::i32, tokens));
+}
+
+int64_t tokens_of_micro_batch(const RunConfig& config, int64_t micro_batch) {
+  return std::min(micro_batch, config.global_batch()) * config.max_seq_length;
+}
+
+}  // namespace
+
+int64_t working_memory_of_steps(const RunConfig& config, const ModelConfig& model, DeviceKind device,
+                                int64_t micro_batch) {
+  return backbone_memory(config, model, device, tokens_of_micro_batch(config, micro_batch));
+}
+
+// The caller's stream runs the backbone of evaluations alone where that of steps has its own.
+int64_t working_memory(const RunConfig& config, const ModelConfig& model, DeviceKind device,
+                       int64_t micro_batch) {
+  const int64_t of_steps = overlaps(config, device) ? 0 : tokens_of_micro_batch(config, micro_batch);
+  const int64_t tokens = std::max(of_steps, evaluated_tokens(config));
+  return tokens == 0 ? 0 : backbone_memory(config, model, device, tokens);
+}
+
+bool overlaps(const RunConfig& config, DeviceKind device) {
+  return config.overlap_backbone && device == DeviceKind::cuda;
+}
+
+int64_t plan_overlap_memory(const RunConfig& config, const ModelConfig& model, DeviceKind device,
+                            int64_t micro_batch) {
+  if (!overlaps(config, device)) return 0;
+  return bytes_of(config.compute(), rows_per_step(config) * model.hidden_size) + kCublasLtBytes +
+         working_memory_of_steps(config, model, device, micro_batch);
 }
 
 int64_t MemoryPlan::total() const {
@@ -138,9 +170,10 @@ MemoryPlan plan_memory(const RunConfig& config, const ModelConfig& model, Device
       {"states of an evaluation's rows", bytes_of(type, evaluated_tokens(config) * model.hidden_size)},
       {"a chunk of rows of a head, logits included", HeadPass::workspace_bytes(pass) + 12 * chunk_rows},
       {"working memory of the backbone", working_memory(config, model, device, micro_batch)},
+      {"the next step's backbone beside the heads", plan_overlap_memory(config, model, device, micro_batch)},
       {"pieces of the gradient norm", (largest + kNormPiece - 1) / kNormPiece * 8},
   };
-  if (device == DeviceKind::cuda) plan.buffers.push_back({"working memory of cuBLASLt", int64_t{32} << 20});
+  if (device == DeviceKind::cuda) plan.buffers.push_back({"working memory of cuBLASLt", kCublasLtBytes});
   std::erase_if(plan.buffers, [](const PlannedBuffer& buffer) { return buffer.bytes == 0; });
   std::stable_sort(plan.buffers.begin(), plan.buffers.end(),
                    [](const PlannedBuffer& a, const PlannedBuffer& b) { return a.bytes > b.bytes; });

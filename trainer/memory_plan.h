@@ -25,10 +25,19 @@ struct MemoryPlan {
 // it is one block.
 int64_t working_memory(const RunConfig& config, const ModelConfig& model, DeviceKind device,
                        int64_t micro_batch);
+// The same of steps alone.
+int64_t working_memory_of_steps(const RunConfig& config, const ModelConfig& model, DeviceKind device,
+                                int64_t micro_batch);
 
 // micro_batch: sequences that the backbone takes at a time.
 MemoryPlan plan_memory(const RunConfig& config, const ModelConfig& model, DeviceKind device,
                        int64_t micro_batch);
+
+// What overlap_backbone holds beside the rest: the next step's states and a stream of its own; 0 where the
+// key is off or changes nothing. Part of the plan.
+int64_t plan_overlap_memory(const RunConfig& config, const ModelConfig& model, DeviceKind device,
+                            int64_t micro_batch);
+bool overlaps(const RunConfig& config, DeviceKind device);
 
 // What of it is held for every head: weights, gradients and optimizer states. outputs: N.
 int64_t plan_heads_memory(const RunConfig& config, const ModelConfig& model, int64_t outputs);

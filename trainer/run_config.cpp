@@ -133,6 +133,9 @@ void Reader::check_heads(const std::string& file) const {
   }
   if (c.load_in_8bit && c.load_in_4bit)
     contradict(file, "load_in_8bit", "load_in_4bit", "choose one of them");
+  if (c.fp8 && (c.load_in_8bit || c.load_in_4bit))
+    contradict(file, "fp8", c.load_in_8bit ? "load_in_8bit" : "load_in_4bit", "choose one of them");
+  if (c.fp8 && !c.bf16) contradict(file, "fp8", "bf16", "set bf16: true, or take fp8 out");
   if (c.max_steps <= 0 && c.num_train_epochs <= 0) {
     contradict(file, "max_steps", "num_train_epochs", "there would be no step to train");
   }
@@ -223,6 +226,7 @@ void read_overrides(Reader& reader, const std::vector<std::string>& overrides) {
 }  // namespace
 
 Quantisation RunConfig::quantisation() const {
+  if (fp8) return Quantisation::fp8;
   if (load_in_8bit) return Quantisation::int8;
   if (!load_in_4bit) return Quantisation::none;
   return bnb_4bit_use_double_quant ? Quantisation::nf4_double : Quantisation::nf4;

@@ -64,6 +64,7 @@ struct RunConfig {
   double vocab_gradient_filter = 0;  // 0 = off
   bool bf16 = true;
   bool tf32 = false;
+  bool fp8 = false;
   bool load_in_4bit = false;
   bool load_in_8bit = false;
   bool bnb_4bit_use_double_quant = true;
@@ -79,6 +80,7 @@ struct RunConfig {
   int64_t early_stopping_patience = 0;
   ReportTo report_to = ReportTo::tensorboard;
   std::string device = "auto";
+  bool overlap_backbone = false;
   ParallelHeads parallel_heads = ParallelHeads::automatic;
   int64_t ddp_timeout = 600;  // seconds
   int64_t max_run_time = 0;   // seconds; 0 = off

@@ -143,6 +143,14 @@ void add_report_fields(Fields& f) {
 
 void add_machine_fields(Fields& f) {
   f.push_back(device());
+  f.push_back(boolean(
+      {"overlap_backbone",
+       {},
+       "a GPU runs the next step's backbone beside the heads of this one, in memory of its own; the result "
+       "is "
+       "the same",
+       false},
+      [](auto& c) -> auto& { return c.overlap_backbone; }));
   f.push_back(choice<ParallelHeads>(
       {"parallel_heads",
        {},

@@ -57,6 +57,12 @@ void add_precision_fields(std::vector<ConfigField>& f) {
       {"tf32", {}, "f32 matrix products in tf32 on a GPU; no effect on a CPU"},
       [](auto& c) -> auto& { return c.tf32; }));
   f.push_back(boolean(
+      {"fp8",
+       {},
+       "the backbone's matrix products in fp8 (e4m3, a scale a row), on a GPU of compute capability 8.9 or "
+       "later"},
+      [](auto& c) -> auto& { return c.fp8; }));
+  f.push_back(boolean(
       {"load_in_4bit",
        {},
        "the backbone's matrices (not its embeddings and lm_head) in 4 bits, 4.5 with their scales"},

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "kernels/error.h"
+#include "kernels/fp8_linear.h"
 
 namespace gorgon {
 namespace {
@@ -31,7 +32,9 @@ Stream make_stream(const RunConfig& config, const StopSignal* stop, std::chrono:
   options.tf32 = config.tf32;
   const auto end = limit.count() > 0 ? Clock::now() + limit : Clock::time_point::max();
   options.stop_wanted = [stop, end] { return (stop != nullptr && stop->requested()) || Clock::now() >= end; };
-  return Stream(parse_device(config.device), std::move(options));
+  const Device device = parse_device(config.device);
+  if (config.fp8) check_fp8(device);
+  return Stream(device, std::move(options));
 }
 
 Stream make_stream(const RunConfig& config, const StopSignal* stop, const RankGroup& ranks,
@@ -41,7 +44,9 @@ Stream make_stream(const RunConfig& config, const StopSignal* stop, const RankGr
   options.tf32 = config.tf32;
   options.threads = ranks.threads();
   options.stop_wanted = [&ranks] { return ranks.stop_agreed(); };
-  return Stream(device_of_rank(config, ranks), std::move(options));
+  const Device device = device_of_rank(config, ranks);
+  if (config.fp8) check_fp8(device);
+  return Stream(device, std::move(options));
 }
 
 }  // namespace gorgon

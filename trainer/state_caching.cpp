@@ -134,6 +134,7 @@ std::unique_ptr<CacheReader> open_if_right(const CachePlan& plan, Console& conso
 }  // namespace
 
 std::string quantisation_name(const RunConfig& config) {
+  if (config.fp8) return "fp8";
   if (config.load_in_8bit) return "int8";
   if (!config.load_in_4bit) return "none";
   return config.bnb_4bit_use_double_quant ? "nf4-double" : "nf4";

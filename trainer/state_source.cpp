@@ -91,9 +91,16 @@ std::span<const int32_t> tokens_in(const RowTable& table, const MicroBatch& batc
   return {begin, end};
 }
 
-void prepare_states(const Backbone& backbone, int64_t rows, StateRows& result, const Stream& stream) {
+// The first memory is for as many rows as there are tokens, so that labels do not make it grow.
+void prepare_states(const Backbone& backbone, const Sequences& sequences, int64_t rows, StateRows& result,
+                    const Stream& stream) {
+  constexpr Purpose kStates{"the states of a step's rows",
+                            "lower global_batch_size, gradient_accumulation_steps or "
+                            "per_device_eval_batch_size, or max_seq_length"};
   const int64_t hidden = backbone.config().hidden_size;
-  if (result.hidden.empty()) result.hidden = Tensor(backbone.compute(), {0, hidden}, stream.device());
+  if (result.hidden.empty()) {
+    result.hidden = Tensor(backbone.compute(), {sequences.offsets.back(), hidden}, stream.device(), kStates);
+  }
   result.hidden.resize({rows, hidden});
 }
 
@@ -114,7 +121,7 @@ void forward_state_rows(const Backbone& backbone, const Sequences& sequences, in
   const RowTable table = supervised_rows(sequences, num_heads);
   const auto rows = std::ssize(table.row);
   // Every row reads a state of its own: state i is that of row i.
-  prepare_states(backbone, rows, result, stream);
+  prepare_states(backbone, sequences, rows, result, stream);
   int64_t done = 0;
   for (int64_t first = 0; first < sequences.count(); first += micro_batch) {
     const MicroBatch batch = batch_of(sequences, first, std::min(first + micro_batch, sequences.count()));
@@ -132,7 +139,7 @@ void gather_state_rows(const Backbone& backbone, const Sequences& sequences, int
                        int64_t micro_batch, Communicator& ranks, StateRows& result, const Stream& stream) {
   require(micro_batch > 0 && num_heads > 0, "gather_state_rows", "micro_batch or num_heads");
   const RowTable table = supervised_rows(sequences, num_heads);
-  prepare_states(backbone, std::ssize(table.row), result, stream);
+  prepare_states(backbone, sequences, std::ssize(table.row), result, stream);
   const int64_t hidden = backbone.config().hidden_size;
   const std::vector<int64_t> parts = equal_parts(sequences.count(), ranks.size());
   std::vector<int32_t> state_of_row(table.row.size());

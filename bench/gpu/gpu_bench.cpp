@@ -36,10 +36,12 @@ void run(const std::string& output, double seconds, const std::vector<std::strin
     lines.push_back(line.json());
     std::fprintf(stderr, "%s\n", lines.back().c_str());
     // Written again each time: what is measured stays, whatever comes after it.
-    std::ofstream file(output);
+    std::ofstream file(output + ".new");
     file << "[\n";
     for (size_t i = 0; i < lines.size(); ++i) file << lines[i] << (i + 1 < lines.size() ? ",\n" : "\n");
     file << "]\n";
+    file.close();
+    std::rename((output + ".new").c_str(), output.c_str());
   };
   for (const std::string& part : parts) {
     if (part == "machine") {

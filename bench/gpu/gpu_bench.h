@@ -44,6 +44,8 @@ struct Sizes {
 };
 const std::vector<Sizes>& all_sizes();
 ModelWeights random_model(const Sizes& sizes, const Stream& stream);
+// Other random numbers under the same sizes, the layers' matrices in fp8; a GPU that has it.
+ModelWeights in_fp8(const ModelWeights& model, const Stream& stream);
 
 // Random tokens in sequences of `length`; of each the last `supervised_share` has labels.
 Sequences random_sequences(const Sizes& sizes, int64_t tokens, int64_t length, double supervised_share);

@@ -3,11 +3,13 @@
 
 #include "bench/gpu/gpu_bench.h"
 #include "kernels/error.h"
+#include "kernels/fp8_linear.h"
 #include "kernels/gemm.h"
 #include "kernels/vocabulary_cross_entropy.h"
 #include "model/backbone.h"
 #include "optim/optimizer.h"
 #include "trainer/head_trainer.h"
+#include "trainer/overlapped_source.h"
 #include "trainer/state_source.h"
 
 namespace gorgon::bench {
@@ -44,16 +46,36 @@ struct Model {
   HeadTrainer& trainer;
 };
 
+constexpr int64_t kBefore = 4, kTimed = 5;  // steps
+
+// The same sequences in every step.
+class SameSequences : public StateSource {
+ public:
+  SameSequences(const Backbone& backbone, const Sequences& sequences)
+      : backbone_(backbone), sequences_(sequences) {}
+  int64_t steps_per_epoch() const override { return 1; }
+  int64_t next(StateRows& rows, const Stream& stream) override {
+    forward_state_rows(backbone_, sequences_, kHeads, sequences_.count(), rows, stream, &repeated_);
+    ++state_.epoch;
+    return std::ssize(sequences_.tokens);
+  }
+  const LoaderState& state() const override { return state_; }
+  void restore(const LoaderState& state) override { state_ = state; }
+
+ private:
+  const Backbone& backbone_;
+  const Sequences& sequences_;
+  RepeatedWork repeated_;
+  LoaderState state_;
+};
+
 // Seconds of a step in a row of them, each begun before the results of the last are read, as a run does it.
 // The first ones find their memory and record their graphs. The last result is left in `last`.
-double seconds_of_steps(const Model& model, const Sequences& sequences, const Stream& stream,
-                        StepResult& last) {
-  constexpr int64_t kBefore = 3, kTimed = 5;
-  RepeatedWork repeated;
+double seconds_of_steps(const Model& model, StateSource& source, const Stream& stream, StepResult& last) {
   StateRows rows;
   Clock::time_point begin;
   for (int64_t step = 1; step <= kBefore + kTimed; ++step) {
-    forward_state_rows(model.backbone, sequences, kHeads, sequences.count(), rows, stream, &repeated);
+    source.next(rows, stream);
     model.trainer.begin(rows, step);
     if (step > 1 && step != kBefore + 1) last = model.trainer.finish();
     if (step != kBefore) continue;
@@ -109,7 +131,8 @@ Line measure_step(const Model& model, const Job& job, Floor& floor, const Stream
   run_backbone();
   const double forward = seconds_of(stream, kRounds, run_backbone);
   StepResult last;
-  const double whole = seconds_of_steps(model, sequences, stream, last);
+  SameSequences source(model.backbone, sequences);
+  const double whole = seconds_of_steps(model, source, stream, last);
   const int64_t head_rows = rows_of_all_heads(supervised_rows(sequences, kHeads)) / kHeads;
   const double backbone_floor = floor.seconds(backbone_products(model.sizes, job.tokens));
   const double heads_floor = floor.seconds(head_products(model.sizes, head_rows));
@@ -127,6 +150,63 @@ Line measure_step(const Model& model, const Job& job, Floor& floor, const Stream
       .add("share_of_products", (backbone_floor + heads_floor) / whole)
       .add("loss_is_finite", int64_t{std::isfinite(last.loss) && !last.skipped});
   return line;
+}
+
+// Steps with overlap_backbone beside steps without, in turns: the better of two each.
+Line measure_overlap(const Model& model, const Job& job, const Stream& stream) {
+  const Sequences sequences = random_sequences(model.sizes, job.tokens, job.length, job.supervised_share);
+  const auto same = [&] { return std::make_unique<SameSequences>(model.backbone, sequences); };
+  double plain = 1e9, overlapped = 1e9;
+  StepResult last;
+  for (int round = 0; round < 2; ++round) {
+    plain = std::min(plain, seconds_of_steps(model, *same(), stream, last));
+    const auto source = overlapped_source(same(), {kBefore + kTimed, 1, 0}, stream);
+    overlapped = std::min(overlapped, seconds_of_steps(model, *source, stream, last));
+  }
+  Line line("overlap_backbone");
+  line.add("model", model.sizes.name)
+      .add("tokens", job.tokens)
+      .add("length", job.length)
+      .add("seconds", overlapped)
+      .add("seconds_without", plain)
+      .add("gain", plain / overlapped);
+  return line;
+}
+
+Line measure_fp8(const Model& model, const ModelWeights& weights, const Job& job, const Stream& stream) {
+  const Sequences sequences = random_sequences(model.sizes, job.tokens, job.length, job.supervised_share);
+  const Backbone fp8(weights, DType::bf16);
+  const auto seconds = [&](const Backbone& backbone) {
+    SameSequences source(backbone, sequences);
+    StateRows rows;
+    for (int i = 0; i < 2; ++i) source.next(rows, stream);
+    return seconds_of(stream, kRounds, [&] { source.next(rows, stream); });
+  };
+  const double in_bf16 = seconds(model.backbone), in_fp8 = seconds(fp8);
+  Line line("backbone_fp8");
+  line.add("model", model.sizes.name)
+      .add("tokens", job.tokens)
+      .add("length", job.length)
+      .add("seconds", in_fp8)
+      .add("seconds_bf16", in_bf16)
+      .add("gain", in_bf16 / in_fp8);
+  return line;
+}
+
+// What is opt-in, beside what it replaces.
+void measure_options(const Model& model, const ModelWeights& weights, const std::vector<int64_t>& tokens,
+                     const Stream& stream, const std::function<bool()>& out_of_time, const Sink& sink) {
+  const bool is_gpu = stream.device().kind == DeviceKind::cuda;
+  for (const int64_t count : tokens) {
+    if (is_gpu && !out_of_time()) {
+      sink(measure_overlap(model, {count, std::min<int64_t>(256, count), 1.0}, stream));
+    }
+  }
+  if (!has_fp8(stream.device()) || out_of_time()) return;
+  const ModelWeights fp8 = in_fp8(weights, stream);
+  for (const int64_t count : tokens) {
+    if (!out_of_time()) sink(measure_fp8(model, fp8, {count, std::min<int64_t>(256, count), 1.0}, stream));
+  }
 }
 
 }  // namespace
@@ -227,6 +307,7 @@ void measure_steps(const Sizes& sizes, const std::vector<int64_t>& tokens, const
       sink(measure_step({sizes, backbone, trainer}, job, floor, stream));
     }
   }
+  measure_options({sizes, backbone, trainer}, weights, tokens, stream, out_of_time, sink);
 }
 
 // Samples of some 130 tokens, packed to 256, in 3 epochs of steps of 16 sequences, with an evaluation every

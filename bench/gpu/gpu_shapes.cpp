@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "bench/gpu/gpu_bench.h"
+#include "kernels/fp8_linear.h"
 #include "model/state_rows.h"
 
 namespace gorgon::bench {
@@ -55,6 +56,8 @@ Tensor random_tensor(DType type, Shape shape, float scale, unsigned seed, const 
   for (int64_t i = 0; i < pattern.elements(); ++i) {
     if (type == DType::f32) {
       pattern.as<float>()[i] = normal(random);
+    } else if (type == DType::e4m3) {
+      pattern.data()[i] = std::byte{to_e4m3(normal(random))};
     } else {
       pattern.as<bf16>()[i] = bf16(normal(random));
     }
@@ -110,6 +113,35 @@ ModelWeights random_model(const Sizes& s, const Stream& stream) {
     model.layers.push_back(std::move(layer));
   }
   return model;
+}
+
+ModelWeights in_fp8(const ModelWeights& model, const Stream& stream) {
+  ModelWeights fp8;
+  fp8.config = model.config;
+  fp8.token_embedding = model.token_embedding;
+  fp8.lm_head = model.lm_head;
+  const auto copy = [&](const Tensor& t) { return t.to(stream.device()); };
+  fp8.final_norm = copy(model.final_norm);
+  unsigned seed = 1;
+  const auto matrix = [&](const WeightMatrix& like) {
+    constexpr float kCodes = 100.0f;  // deviation of codes, that of the weights being 0.02
+    const std::vector<float> scales(static_cast<size_t>(like.rows), 0.02f / kCodes);
+    return WeightMatrix{DType::e4m3, like.rows, like.columns,
+                        std::make_shared<const Tensor>(
+                            random_tensor(DType::e4m3, {like.rows, like.columns}, kCodes, seed++, stream)),
+                        std::make_shared<const Tensor>(Tensor::of(scales, {like.rows}, stream.device()))};
+  };
+  for (const LayerWeights& l : model.layers) {
+    LayerWeights layer;
+    layer.attention_norm = copy(l.attention_norm);
+    layer.query_key_value = matrix(l.query_key_value);
+    layer.attention_output = matrix(l.attention_output);
+    layer.feed_forward_norm = copy(l.feed_forward_norm);
+    layer.gate_up = matrix(l.gate_up);
+    layer.down = matrix(l.down);
+    fp8.layers.push_back(std::move(layer));
+  }
+  return fp8;
 }
 
 Sequences random_sequences(const Sizes& sizes, int64_t tokens, int64_t length, double supervised_share) {

@@ -40,7 +40,7 @@ struct GemmShape {
 // cuBLASLt's handle, its workspace and what it answered for the products met so far. One per stream.
 class GemmPlans {
  public:
-  GemmPlans();
+  explicit GemmPlans(int device);
   ~GemmPlans();
   GemmPlans(const GemmPlans&) = delete;
   GemmPlans& operator=(const GemmPlans&) = delete;
@@ -59,6 +59,7 @@ class GemmPlans {
   Plan make(const GemmShape& shape);
   bool choose(const GemmShape& shape, Plan& plan, const cublasLtMatrixLayout_t* layouts);
 
+  int device_;
   LtHandle handle_;
   void* workspace_ = nullptr;
   std::map<GemmShape, Plan> plans_;

@@ -6,6 +6,7 @@ set(gorgon_cuda_kernels
   convert_kernels.cu
   dequantise_kernels.cu
   embedding_kernels.cu
+  fp8_kernels.cu
   gemm_kernels.cu
   loss_sums_kernels.cu
   resblock_kernels.cu

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/error.h"
+#include "kernels/fp8_linear.h"
 #include "kernels/gemm.h"
 #include "tests/emulation/device_memory.h"
 
@@ -13,6 +14,7 @@ struct LtLibrary {};
 struct LtProduct {
   cublasComputeType_t compute;
   bool transpose_a, transpose_b;
+  bool fast_accumulation = false;
 };
 struct LtMatrix {  // column-major
   cudaDataType_t type;
@@ -44,12 +46,21 @@ bool fits(const LtProduct& p, const LtMatrix& a, const LtMatrix& b, const LtMatr
   return k == k_of_b && outer(a, p.transpose_a) == d.rows && inner(b, p.transpose_b) == d.columns &&
          a.leading >= a.rows && b.leading >= b.rows && d.leading >= d.rows && k > 0;
 }
-bool takes_types(const LtMatrix& a, const LtMatrix& b, const LtMatrix& d) {
+// Of 8 bits: the first operand transposed, the second not, pointers and extents in 16 bytes, and a chip that
+// has them (the library's documentation, "cublasLtMatmul").
+bool takes_fp8(const LtProduct& p, const LtMatrix& a, const LtMatrix& b, const LtMatrix& d) {
+  const auto* capability = host_calls().capability;
+  return 10 * capability[0] + capability[1] >= 89 && p.transpose_a && !p.transpose_b && a.rows % 16 == 0 &&
+         a.leading % 16 == 0 && b.leading % 16 == 0 && d.rows % 16 == 0 && d.type != CUDA_R_8F_E4M3;
+}
+bool takes_types(const LtProduct& p, const LtMatrix& a, const LtMatrix& b, const LtMatrix& d) {
+  if (a.type == CUDA_R_8F_E4M3) return b.type == a.type && takes_fp8(p, a, b, d);
   const bool to_f32 = d.type == CUDA_R_32F;
   return a.type == b.type && (to_f32 || (a.type == CUDA_R_16BF && d.type == CUDA_R_16BF));
 }
 
 DType type_of(cudaDataType_t type) {
+  if (type == CUDA_R_8F_E4M3) return DType::e4m3;
   return type == CUDA_R_32F ? DType::f32 : DType::bf16;
 }
 // A column-major matrix is the transposed one row by row.
@@ -80,11 +91,26 @@ Tensor rounded_to_tf32(ConstView matrix) {
   return rounded;
 }
 
+Tensor decoded(ConstView codes) {
+  Tensor values(DType::f32, codes.shape);
+  for (int64_t i = 0; i < codes.rows(); ++i) {
+    for (int64_t j = 0; j < codes.columns(); ++j) {
+      values.as<float>()[i * codes.columns() + j] = from_e4m3(codes.as<uint8_t>()[i * codes.stride() + j]);
+    }
+  }
+  return values;
+}
+
 // d = a b of column-major matrices: transposed(d) = transposed(b) transposed(a).
 void multiply(const LtProduct& p, const void* a, const LtMatrix& a_layout, const void* b,
               const LtMatrix& b_layout, void* d, const LtMatrix& d_layout, Write write) {
   static const Stream host({}, 1);
   const KernelAccess access;
+  if (a_layout.type == CUDA_R_8F_E4M3) {
+    const Tensor first = decoded(row_major(b, b_layout)), second = decoded(row_major(a, a_layout));
+    return cpu::gemm(first.view(), second.view(), row_major(d, d_layout),
+                     {p.transpose_b, p.transpose_a, write}, host);
+  }
   if (p.compute == CUBLAS_COMPUTE_32F_FAST_TF32) {
     const Tensor first = rounded_to_tf32(row_major(b, b_layout)),
                  second = rounded_to_tf32(row_major(a, a_layout));
@@ -125,6 +151,10 @@ cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t desc) {
 cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc,
                                               cublasLtMatmulDescAttributes_t attribute, const void* value,
                                               size_t bytes) {
+  if (attribute == CUBLASLT_MATMUL_DESC_FAST_ACCUM) {
+    desc->fast_accumulation = *static_cast<const int8_t*>(value) != 0;
+    return bytes == 1 ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
+  }
   if (bytes != sizeof(cublasOperation_t)) return CUBLAS_STATUS_INVALID_VALUE;
   const bool transposed = *static_cast<const cublasOperation_t*>(value) == CUBLAS_OP_T;
   (attribute == CUBLASLT_MATMUL_DESC_TRANSA ? desc->transpose_a : desc->transpose_b) = transposed;
@@ -172,7 +202,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   *count = 0;
   gorgon::require((preference->reductions & CUBLASLT_REDUCTION_SCHEME_INPLACE) == 0, "cuBLASLt",
                   "reductions whose order is left to chance are allowed");
-  if (!fits(*desc, *a, *b, *d) || !takes_types(*a, *b, *d)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (!fits(*desc, *a, *b, *d) || !takes_types(*desc, *a, *b, *d)) return CUBLAS_STATUS_NOT_SUPPORTED;
   const Choice choice{
       {preference->alignment[0], preference->alignment[1], preference->alignment[3]}, a->type, d->type};
   std::memcpy(answers->algo.data, &choice, sizeof(choice));

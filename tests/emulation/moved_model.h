@@ -8,8 +8,10 @@ namespace gorgon {
 
 // A model's copy on another device.
 inline WeightMatrix moved(const WeightMatrix& matrix, Device device) {
-  return {matrix.type, matrix.rows, matrix.columns,
-          std::make_shared<const Tensor>(matrix.storage->to(device))};
+  WeightMatrix to = matrix;
+  to.storage = std::make_shared<const Tensor>(matrix.storage->to(device));
+  if (matrix.scales != nullptr) to.scales = std::make_shared<const Tensor>(matrix.scales->to(device));
+  return to;
 }
 inline ModelWeights moved(const ModelWeights& weights, Device device) {
   ModelWeights to;

@@ -44,6 +44,8 @@ class DeviceCopies {
     WeightMatrix moved = host;
     if (device_.kind != DeviceKind::cpu)
       moved.storage = std::make_shared<const Tensor>(host.storage->to(device_));
+    if (device_.kind != DeviceKind::cpu && host.scales != nullptr)
+      moved.scales = std::make_shared<const Tensor>(host.scales->to(device_));
     return moved;
   }
   template <typename T>

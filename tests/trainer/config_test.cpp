@@ -42,15 +42,11 @@ std::string file_text(const std::string& path) {
 }
 
 // Keys of which this version knows one value.
-const std::set<std::string> kOneValue = {"packing_strategy",
-                                         "train_only_medusa_heads",
-                                         "bnb_4bit_quant_type",
-                                         "adapter_path",
-                                         "labels",
-                                         "heads_loss",
-                                         "backbone_memory",
+const std::set<std::string> kOneValue = {"packing_strategy", "train_only_medusa_heads", "bnb_4bit_quant_type",
+                                         "adapter_path", "labels", "heads_loss", "backbone_memory",
                                          "detect_bit_errors",
-                                         "load_in_8bit"};  // contradicts load_in_4bit; read below
+                                         // these contradict load_in_4bit and bf16: false; read below
+                                         "load_in_8bit", "fp8"};
 
 TEST(Config, DefaultsAreThoseOfTheDocumentation) {
   const RunConfig c = config_of("");
@@ -85,7 +81,8 @@ TEST(Config, EveryKeyIsReadAndSavedAndComesBack) {
       "0.03\nwarmup_steps: 5\n"
       "optim: adamw_torch\nadam_beta1: 0.8\nadam_beta2: 0.99\nadam_epsilon: 1e-7\nweight_decay: "
       "0.01\nmax_grad_norm: 10\n"
-      "master_weights: f32\nbf16: false\ntf32: true\nlogging_steps: 15\neval_steps: 20\nsave_steps: 25\n"
+      "master_weights: f32\nbf16: false\ntf32: true\nfp8: false\noverlap_backbone: true\nlogging_steps: "
+      "15\neval_steps: 20\nsave_steps: 25\n"
       "logging_strategy: epoch\neval_strategy: epoch\nsave_strategy: epoch\nsave_total_limit: 5\n"
       "metric_for_best_model: eval_two_loss\nload_best_model_at_end: true\nearly_stopping_patience: "
       "3\nreport_to: none\n"
@@ -112,6 +109,7 @@ TEST(Config, EveryKeyIsReadAndSavedAndComesBack) {
   EXPECT_EQ(c.train_dataset_path[1], "y\"*.jsonl");
   EXPECT_FLOAT_EQ(c.optimizer.beta2, 0.99f);
   EXPECT_TRUE(config_of("load_in_8bit: true\n").load_in_8bit);
+  EXPECT_TRUE(config_of("fp8: true\n").fp8);
 }
 
 TEST(Config, AliasesAndSeveralNamesOfOneKey) {
@@ -202,6 +200,8 @@ INSTANTIATE_TEST_SUITE_P(
         WrongInput{"both4And8",
                    kMinimal + "load_in_4bit: true\nload_in_8bit: true\n",
                    {"load_in_8bit", "load_in_4bit"}},
+        WrongInput{"fp8And8", kMinimal + "fp8: true\nload_in_8bit: true\n", {"fp8", "load_in_8bit"}},
+        WrongInput{"fp8InF32", kMinimal + "fp8: true\nbf16: false\n", {"fp8", "bf16: false"}},
         WrongInput{"float_for_int",
                    kMinimal + "medusa_num_heads: 3.0\n",
                    {"run.yaml:4:19", "medusa_num_heads", "an integer", "'3.0'"}},

@@ -192,14 +192,18 @@ ValueList<V...> Values(V... values) {
   return {{std::move(values)...}};
 }
 
-// Runs the tests whose name contains the filter; the number of tests that failed, and of those that ran.
+// Runs the tests whose name contains one of the filters, or all where there is none; the number of tests that
+// ran, and the names of those that failed.
 struct Outcome {
-  int ran = 0, failed = 0;
+  int ran = 0;
+  std::vector<std::string> failed;
 };
-inline Outcome run_all_tests(const std::string& filter) {
+inline Outcome run_all_tests(const std::vector<std::string>& filters) {
   Outcome outcome;
   for (const Registered& test : registered()) {
-    if (test.name.find(filter) == std::string::npos) continue;
+    bool wanted = filters.empty();
+    for (const std::string& filter : filters) wanted = wanted || test.name.find(filter) != std::string::npos;
+    if (!wanted) continue;
     current() = {};
     try {
       test.run();
@@ -207,7 +211,7 @@ inline Outcome run_all_tests(const std::string& filter) {
       Failure("", 0, std::string("an exception: ") + error.what());
     }
     ++outcome.ran;
-    outcome.failed += current().failures > 0 ? 1 : 0;
+    if (current().failures > 0) outcome.failed.push_back(test.name);
     std::cerr << (current().failures > 0 ? "FAIL " : "ok   ") << test.name << "\n";
   }
   return outcome;
