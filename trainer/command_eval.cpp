@@ -178,7 +178,10 @@ void report(const EvalArguments& arguments, const DecodeInputs& inputs, const st
 }  // namespace
 
 int eval_command(const EvalArguments& arguments, Console& console, const StopSignal& stop, RankGroup& ranks) {
-  if (ranks.is_first() && !arguments.output.empty()) require_writable(arguments.output);
+  if (ranks.is_first()) {
+    if (!arguments.output.empty()) require_writable(arguments.output);
+    require_readable(arguments.data, arguments.tree);
+  }
   const DecodeInputs inputs(arguments.run, arguments.model, arguments.dtype, arguments.heads_dtype, console,
                             &stop, &ranks);
   const DecodeEvaluationOptions options = decode_options(inputs, arguments, console);

@@ -2,6 +2,7 @@
 #include <iostream>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "data/unicode.h"
 #include "kernels/error.h"
@@ -84,16 +85,19 @@ std::string answer_prompt(const Session& session, const Prompt& prompt, Memory& 
     const double speedup = alone.decode_seconds / static_cast<double>(alone.tokens.size()) /
                            (answer.decode_seconds / static_cast<double>(answer.tokens.size()));
     fmt::print("{}{}{:.2f} times as fast, {}\n", speed_line("plain ", alone), speed_line("medusa", answer),
-               speedup, alone.tokens == answer.tokens ? "the same tokens" : "other tokens");
+               speedup,
+               session.options.temperature > 0 ? "sampled: not comparable"
+               : alone.tokens == answer.tokens ? "the same tokens"
+                                               : "other tokens");
   }
   return answer_text(session.text.tokenizer, answer.tokens);
 }
 
-void require_typed_text(const std::string& line) {
+void require_typed_text(const std::string& what, const std::string& line) {
   const auto place = find_invalid_utf8(line);
   if (!place) return;
-  fail(ExitCode::data, {at_byte("the line", *place), "", "valid UTF-8", quote_value(line.substr(*place, 1)),
-                        "type it again"});
+  fail(ExitCode::data,
+       {at_byte(what, *place), "", "valid UTF-8", quote_value(line.substr(*place, 1)), "type it again"});
 }
 
 // A line that cannot be asked is said to be so, and forgotten.
@@ -101,11 +105,15 @@ void chat(const Session& session, Console& console) {
   std::vector<Message> messages;
   Memory memory;
   std::string line;
-  while (fmt::print(stderr, "> "), std::getline(std::cin, line)) {
+  const bool typed = ::isatty(STDIN_FILENO) != 0;
+  const auto invite = [&] {
+    if (typed) fmt::print(stderr, "> ");
+  };
+  while (invite(), std::getline(std::cin, line)) {
     if (line.empty()) continue;
     const size_t before = messages.size();
     try {
-      require_typed_text(line);
+      require_typed_text("the line", line);
       messages.push_back({"user", line});
       const std::string answer = answer_prompt(session, make_prompt(messages, session.text), memory);
       // A cap may have cut it inside a character.
@@ -116,12 +124,14 @@ void chat(const Session& session, Console& console) {
       console.warn(error.what());
     }
   }
-  fmt::print(stderr, "\n");
+  if (typed) fmt::print(stderr, "\n");
 }
 
 }  // namespace
 
 int generate_command(const GenerateArguments& arguments, Console& console) {
+  require_typed_text("--prompt", arguments.prompt);
+  require_readable({}, arguments.tree);
   const DecodeInputs inputs(arguments.heads, arguments.model, arguments.dtype, arguments.heads_dtype, console,
                             nullptr);
   DecoderOptions options;

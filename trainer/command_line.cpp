@@ -17,6 +17,7 @@
 #include "trainer/commands.h"
 #include "trainer/found_heads.h"
 #include "trainer/local_ranks.h"
+#include "trainer/misuse.h"
 #include "trainer/run_config.h"
 #include "trainer/stop_signal.h"
 
@@ -68,14 +69,13 @@ Run stoppable(Command command, const CommandArguments& arguments, const char* ou
   };
 }
 
-// A count of things, in words of our own where it is none.
-CLI::Validator from_one() {
+// A whole number, in words of our own where it is none.
+CLI::Validator from(int64_t least) {
   return CLI::Validator(
-      [](const std::string& text) {
+      [least](const std::string& text) {
         int64_t value = 0;
-        const bool whole = CLI::detail::lexical_cast(text, value);
-        return whole && value >= 1 ? std::string()
-                                   : "expected a whole number from 1, found " + quote_value(text);
+        if (CLI::detail::lexical_cast(text, value) && value >= least) return std::string();
+        return fmt::format("expected a whole number from {}, found {}", least, quote_value(text));
       },
       "");
 }
@@ -95,7 +95,7 @@ void add_prepare(CLI::App& app, Arguments& arguments) {
   command->add_option("CONFIG", a.config, "YAML file; configs/README.md lists its keys")->required();
   command->add_option("--set", a.overrides, kSetHelp)->allow_extra_args(false);
   command->add_option("--preview", a.preview, "show N documents: what is supervised, masked and clipped")
-      ->check(from_one());
+      ->check(from(1));
   command->add_option("--dataset", a.dataset, "file to write instead of OUTPUT_DIR/prepared/dataset.h5");
   command->callback([&arguments] { arguments.run = stoppable(prepare_command, arguments.prepare, kGoesOn); });
 }
@@ -174,7 +174,7 @@ template <typename Arguments>
 void add_decoding(CLI::App* command, Arguments& a) {
   command->add_option("--model", a.model, "the frozen model, where it is not at the run's model_path");
   command->add_option("--max-new-tokens", a.max_new_tokens, "cap of an answer")
-      ->check(from_one())
+      ->check(from(1))
       ->capture_default_str();
   add_dtype(command, a.dtype);
   command
@@ -189,7 +189,7 @@ void add_data(CLI::App* command, Arguments& a) {
   command->add_option("--data", a.data, "JSONL file or glob, again for more")
       ->required()
       ->allow_extra_args(false);
-  command->add_option("--limit", a.limit, "prompts to take")->check(from_one());
+  command->add_option("--limit", a.limit, "prompts to take")->check(from(1));
 }
 
 void add_top_p(CLI::App* command, double& top_p) {
@@ -202,7 +202,7 @@ void add_drafting(CLI::App* command, Arguments& a) {
   command->add_option("--tree", a.tree,
                       "tree.json, or a JSON list of rank paths (default: beside the heads, else the chain)");
   command->add_option("--temperature", a.temperature, "0 = greedy")->check(CLI::Range(0.0, 100.0));
-  command->add_option("--seed", a.seed, "of the draws at a temperature");
+  command->add_option("--seed", a.seed, "of the draws at a temperature")->check(from(0));
 }
 
 void add_eval(CLI::App& app, Arguments& arguments) {
@@ -219,7 +219,7 @@ void add_eval(CLI::App& app, Arguments& arguments) {
       ->check(CLI::IsMember({"heads", "lookup", "both"}));
   command->add_option("--batches", a.batches, "batch sizes at which break-even is measured: 1,4,16")
       ->delimiter(',')
-      ->check(CLI::Range(int64_t{1}, int64_t{1024}))
+      ->check(from(1))
       ->allow_extra_args(false);
   command->add_option("--output", a.output, "JSON file to write");
   add_ranks(command, arguments, [&a] { return terms_of(config_beside(a.run), "RUN", a.run); });
@@ -249,11 +249,11 @@ void add_distill(CLI::App& app, Arguments& arguments) {
   command->add_option("--set", a.overrides, kSetHelp)->allow_extra_args(false);
   command->add_option("--output", a.output, "JSONL file to write; a killed run goes on")->required();
   command->add_option("--max-new-tokens", a.max_new_tokens, "cap of an answer")
-      ->check(from_one())
+      ->check(from(1))
       ->capture_default_str();
   command->add_option("--temperature", a.temperature, "0 = greedy")->check(CLI::Range(0.0, 100.0));
   add_top_p(command, a.top_p);
-  command->add_option("--seed", a.seed, "of the draws at a temperature");
+  command->add_option("--seed", a.seed, "of the draws at a temperature")->check(from(0));
   add_ranks(command, arguments,
             [&a] { return terms_of(load_config(a.config, a.overrides).config, "--output", a.output); });
   command->callback([&arguments] { arguments.run = stoppable(distill_command, arguments.distill, kGoesOn); });
@@ -454,9 +454,10 @@ int run_command_line(int argc, const char* const* argv) {
   } catch (const CLI::Success& help) {
     return launch_environment_or_none().rank == 0 ? app.exit(help) : 0;
   } catch (const CLI::ParseError& error) {
-    return report_before_meeting(launch_environment_or_none(), {std::string("command line: ") + error.what() +
-                                                                    "; gorgon --help shows what there is",
-                                                                ExitCode::config});
+    std::vector<std::string> commands;
+    for (const CLI::App* command : app.get_subcommands({})) commands.push_back(command->get_name());
+    const std::string misuse = describe_misuse(error.what(), argc > 1 ? argv[1] : "", commands);
+    return report_before_meeting(launch_environment_or_none(), {"command line: " + misuse, ExitCode::config});
   }
   return launch(arguments, argc, argv);
 }

@@ -82,6 +82,7 @@ std::string comparison(const std::string& what, const DraftTree& tree, const std
 
 int tree_command(const TreeArguments& arguments, Console& console, const StopSignal& stop) {
   require_writable(arguments.output);
+  require_readable(arguments.data, {});
   const DecodeInputs inputs(arguments.heads, arguments.model, arguments.dtype, arguments.heads_dtype, console,
                             &stop);
   const int heads = inputs.heads.count();

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "data/data_files.h"
 #include "kernels/error.h"
+#include "model/tree_file.h"
 #include "trainer/commands.h"
 
 namespace gorgon {
@@ -41,6 +43,12 @@ DecodeInputs::DecodeInputs(const std::filesystem::path& path, const std::filesys
   };
   check("medusa_num_heads", found.config.heads.num_heads, heads.count());
   check("medusa_num_layers", found.config.heads.num_layers, heads.layers());
+}
+
+void require_readable(const std::vector<std::string>& data, const std::filesystem::path& tree) {
+  constexpr int kAnyDepth = 64;
+  if (!data.empty()) expand_data_files(data);
+  if (!tree.empty()) read_tree(tree, kAnyDepth);
 }
 
 std::optional<Split> split_of_data(const RunConfig& config, const std::vector<std::string>& data,

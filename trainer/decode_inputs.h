@@ -30,6 +30,10 @@ struct DecodeInputs {
   DraftHeads heads;
 };
 
+// Before anything is loaded: Error(data) where a file of `data` is not there, Error(config) where `tree` (or
+// none) cannot be read as one for any number of heads.
+void require_readable(const std::vector<std::string>& data, const std::filesystem::path& tree);
+
 // The part of `data` that is for `split`: all of it, or, where `data` is what the run was trained on, the
 // split's share.
 std::optional<Split> split_of_data(const RunConfig& config, const std::vector<std::string>& data,

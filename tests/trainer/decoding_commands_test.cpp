@@ -95,6 +95,8 @@ TEST_F(DecodingCommands, EmptyPromptIsSaidToBeEmpty) {
   const ProgramResult result = run_program({"generate", at("run"), "--prompt", ""});
   EXPECT_EQ(result.status, 2);
   EXPECT_THAT(result.err, HasSubstr("--prompt: the prompt is empty"));
+  EXPECT_THAT(run_program({"generate", at("run"), "--prompt", "b\xff"}).err,
+              HasSubstr("error: --prompt@1: expected valid UTF-8, found '\\xff'; type it again"));
 }
 
 TEST_F(DecodingCommands, SpeedsAreResults) {

@@ -37,6 +37,21 @@ TEST(Program, VersionAndKeys) {
   EXPECT_EQ(run_program({"keys"}).out, config_key_table());
 }
 
+TEST(Program, NamesTheNearestCommandAndTheHelpThatTellsMore) {
+  const auto says = [](const std::vector<std::string>& arguments, const std::string& line) {
+    const ProgramResult result = run_program(arguments);
+    EXPECT_EQ(result.status, 2);
+    EXPECT_EQ(result.err, "error: command line: " + line + "\n");
+  };
+  says({"evl", "run"},
+       "expected a command, found 'evl'; did you mean eval? gorgon --help shows what there is");
+  says({"zzzzzzzz"}, "expected a command, found 'zzzzzzzz'; gorgon --help shows what there is");
+  says({}, "expected a command, found none; gorgon --help shows what there is");
+  says({"eval"}, "RUN is required; gorgon eval --help shows what there is");
+  says({"generate", "run", "--prompt", "a", "--seed", "-1"},
+       "--seed: expected a whole number from 0, found '-1'; gorgon generate --help shows what there is");
+}
+
 // The example under every --help is run as it stands, but for what it reads and writes: a tiny run.
 TEST(Program, EveryHelpEndsWithAnExampleThatWorks) {
   const TemporaryDirectory folder;

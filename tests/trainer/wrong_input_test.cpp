@@ -243,7 +243,7 @@ TEST(WrongInputArguments, CountsBelowOne) {
   EXPECT_EQ(result.status, 2);
   EXPECT_EQ(
       result.err,
-      "error: command line: --preview: expected a whole number from 1, found '0'; gorgon --help shows what "
+      "error: command line: --preview: expected a whole number from 1, found '0'; gorgon prepare --help shows what "
       "there is\n");
 }
 
