@@ -40,7 +40,7 @@ const char* describe(Split split) {
 
 struct Result {
   Document document;
-  std::string prompt_sum;  // SHA-256, where rows are split by it
+  std::optional<std::string> prompt;
   Split split = Split::training;
   std::exception_ptr error;
 };
@@ -52,11 +52,8 @@ Result read_row(const DataLine& line, const PrepareOptions& options, const Token
     const Row row = parse_row(line, options.vocabulary > 0 ? options.vocabulary : tokenizer.vocab_size(),
                               options.columns);
     result.document = make_document(row, tokenizer, chat_template, options.assistant_only_loss);
-    const auto prompt = options.split ? prompt_text(row, tokenizer, chat_template) : std::nullopt;
-    if (prompt) {
-      result.prompt_sum = sha256_of(*prompt);
-      result.split = split_of(*prompt);
-    }
+    result.prompt = prompt_text(row, tokenizer, chat_template);
+    if (result.prompt && options.split) result.split = split_of(*result.prompt);
   } catch (...) {
     result.error = std::current_exception();  // the first line's is reported, not the first in time
   }
@@ -100,6 +97,7 @@ class Collector {
       return;
     }
     ++report.documents;
+    if (result.prompt) prompts_.push_back(prompt_hash(*result.prompt));
     report.tokens += static_cast<int64_t>(document.tokens.size());
     report.supervised_tokens += count_supervised(document.labels);
     packer_.add(document.tokens, document.labels);
@@ -107,6 +105,7 @@ class Collector {
 
   void finish() {
     packer_.finish();
+    out_.prompts = PromptHashes(std::move(prompts_));
     PrepareReport& report = out_.report;
     report.clipped_tokens = packer_.clipped_tokens();
     report.clipped_documents = packer_.clipped_documents();
@@ -123,14 +122,15 @@ class Collector {
   // Why the row is left out; "" where it is not.
   std::string why_not(const Result& result) {
     if (result.document.skipped) return std::string(describe(*result.document.skipped));
-    if (!split_ || result.prompt_sum.empty()) return "";
-    if (!seen_.insert(result.prompt_sum).second) return kDuplicate;
+    if (!split_ || !result.prompt) return "";
+    if (!seen_.insert(sha256_of(*result.prompt)).second) return kDuplicate;
     return result.split == *split_ ? "" : describe(result.split);
   }
 
   PreparedDataset& out_;
   std::optional<Split> split_;
   std::unordered_set<std::string> seen_;  // SHA-256 of the prompts
+  std::vector<uint64_t> prompts_;
   Packer packer_;
 };
 
@@ -221,6 +221,8 @@ std::string read_if_same(const fs::path& path, const std::map<std::string, std::
     std::string difference = dataset_difference(out.dataset.attributes, wanted);
     if (!difference.empty()) return difference;
     out.report = load(out.dataset.attributes[kReportKey], path.string());
+    if (!fs::exists(prompts_file(path))) return "the hashes of its prompts are missing";
+    out.prompts = PromptHashes::read(prompts_file(path));
   } catch (const Error& error) {
     if (error.code() != ExitCode::data || !is_dataset_file(path)) throw;
     return error.what();
@@ -262,6 +264,12 @@ PreparedDataset prepare(const PrepareOptions& options, const Tokenizer& tokenize
   return out;
 }
 
+fs::path prompts_file(const fs::path& path) {
+  fs::path file = path;
+  file += ".prompts";
+  return file;
+}
+
 PreparedDataset load_or_prepare(const fs::path& path, const PrepareOptions& options,
                                 const Tokenizer& tokenizer, const ChatTemplate* chat_template,
                                 ThreadPool& pool, const PrepareProgress& progress) {
@@ -269,6 +277,8 @@ PreparedDataset load_or_prepare(const fs::path& path, const PrepareOptions& opti
   std::string because = read_if_same(path, dataset_identity(options, tokenizer), out);
   if (because.empty()) return out;
   out = prepare(options, tokenizer, chat_template, pool, progress);
+  fs::remove(path);  // so that the hashes never lie beside another data set
+  out.prompts.write(prompts_file(path));
   write_dataset(path, out.dataset);
   out.made_because = std::move(because);
   return out;

@@ -10,6 +10,7 @@
 
 #include "data/conversations.h"
 #include "data/packing.h"
+#include "data/prompt_hashes.h"
 #include "data/splits.h"
 #include "data/supervision.h"
 
@@ -49,6 +50,7 @@ std::string to_text(const PrepareReport& report);  // a few lines for a terminal
 struct PreparedDataset {
   Dataset dataset;
   PrepareReport report;
+  PromptHashes prompts;      // of the rows that were used
   std::string made_because;  // load_or_prepare: why it was made anew; "" when it was read
 };
 
@@ -67,6 +69,9 @@ PreparedDataset prepare(const PrepareOptions& options, const Tokenizer& tokenize
 // that matter. Reads all files to sum them up.
 std::map<std::string, std::string> dataset_identity(const PrepareOptions& options,
                                                     const Tokenizer& tokenizer);
+
+// Where the hashes of the prompts of the data set at `path` are kept: beside it.
+std::filesystem::path prompts_file(const std::filesystem::path& path);
 
 // Reads `path` when it holds what prepare() would make, else makes it and writes it there. A file that is no
 // data set of gorgon's is not overwritten: Error(data).

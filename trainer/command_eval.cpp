@@ -14,6 +14,7 @@
 #include "trainer/rank_agreement.h"
 #include "trainer/report_page.h"
 #include "trainer/run_directory.h"
+#include "trainer/seen_prompts.h"
 
 namespace gorgon {
 namespace {
@@ -123,6 +124,15 @@ void add_origin(OrderedJson& json, const DecodeInputs& inputs, const EvalArgumen
   json["version"] = GORGON_VERSION;
 }
 
+// What flatters stands in front of the verdicts.
+void add_seen(OrderedJson& json, const SeenPrompts& seen) {
+  json["prompts_trained_on"] = seen.trained ? OrderedJson(*seen.trained) : OrderedJson();
+  json["prompts_tree_chosen_by"] = seen.calibrated ? OrderedJson(*seen.calibrated) : OrderedJson();
+  OrderedJson lines = describe(seen);
+  for (const OrderedJson& line : json["verdict"]) lines.push_back(line);
+  json["verdict"] = lines;
+}
+
 // What a user must not miss: drafts may make decoding faster, never different.
 void require_lossless(const DecodeEvaluation& evaluation) {
   if (evaluation.lossless()) return;
@@ -162,6 +172,9 @@ void report(const EvalArguments& arguments, const DecodeInputs& inputs, const st
     fmt::print("{}", decode_table(evaluation));
     for (const std::string& line : speed_warnings(evaluation)) console.warn(line);
     json.update(decode_json(evaluation, weights));
+    const SeenPrompts seen = count_seen_prompts(inputs.found, arguments.tree, set.prompts);
+    for (const std::string& line : describe(seen)) console.warn(line);
+    add_seen(json, seen);
   }
   add_origin(json, inputs, arguments, set, tree);
   const std::string text = json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";

@@ -119,8 +119,9 @@ std::vector<EvalSet> load_evals(const RunConfig& config, const RunDirectory& dir
   return evals;
 }
 
-Dataset load_train(const TrainArguments& arguments, const RunConfig& config, const RunDirectory& directory,
-                   const TextModel& text, const ModelConfig& model, const Stream& stream, Console& console) {
+PreparedDataset load_train(const TrainArguments& arguments, const RunConfig& config,
+                           const RunDirectory& directory, const TextModel& text, const ModelConfig& model,
+                           const Stream& stream, Console& console) {
   const fs::path path =
       arguments.dataset.empty() ? train_dataset_file(directory.prepared()) : arguments.dataset;
   PreparedDataset prepared =
@@ -128,7 +129,7 @@ Dataset load_train(const TrainArguments& arguments, const RunConfig& config, con
                    stream, console);
   report_dataset(config.train_dataset_path, prepared, console);
   check_token_range(prepared.dataset, model.vocab_size, config.train_dataset_path.front());
-  return std::move(prepared.dataset);
+  return prepared;
 }
 
 // What the accepted length is measured on, where the run asks for it.
@@ -159,6 +160,7 @@ void check_sequence_length(const RunConfig& config, const ModelConfig& model) {
 struct RunData {
   std::vector<EvalSet> evals;
   Dataset train;
+  PromptHashes prompts;  // of the training data; rank 0's
   ModelWeights weights;
   std::vector<int32_t> vocab_ids;
 };
@@ -170,7 +172,9 @@ void load_data_sets(const TrainArguments& arguments, const RunConfig& config, co
   if (text) {
     fs::create_directories(directory->prepared());
     data.evals = load_evals(config, *directory, *text, model, stream, console);
-    data.train = load_train(arguments, config, *directory, *text, model, stream, console);
+    PreparedDataset train = load_train(arguments, config, *directory, *text, model, stream, console);
+    data.train = std::move(train.dataset);
+    data.prompts = std::move(train.prompts);
   }
   data.evals.resize(config.eval_dataset_path.size());
   for (size_t i = 0; i < data.evals.size(); ++i) {
@@ -371,7 +375,10 @@ int train_command(const TrainArguments& arguments, Console& console, const StopS
   // Not before all that the new run needs is there.
   if (arguments.force && own != nullptr) own->clear();
   TrainingRun run(inputs, config.output_dir, start.checkpoint, console);
-  if (own != nullptr) drop_later(*own, start.checkpoint, console);
+  if (own != nullptr) {
+    drop_later(*own, start.checkpoint, console);
+    data.prompts.write(own->path() / kTrainedPrompts);
+  }
   train_profiled(run, arguments.profile && ranks.is_first(), stream);
   const std::vector<NamedEvaluation> evaluations = run.finish();
   if (own == nullptr) return 0;

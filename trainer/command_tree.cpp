@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include "data/file.h"
+#include "data/prompt_hashes.h"
 #include "model/tree_construction.h"
 #include "model/tree_file.h"
 #include "trainer/commands.h"
 #include "trainer/decode_inputs.h"
 #include "trainer/output_file.h"
 #include "trainer/report_page.h"
+#include "trainer/seen_prompts.h"
 #include "trainer/step_costs.h"
 #include "trainer/traces.h"
 
@@ -78,6 +80,12 @@ std::string comparison(const std::string& what, const DraftTree& tree, const std
                      tau / seconds);
 }
 
+PromptHashes hashes_of(const PromptSet& set) {
+  std::vector<uint64_t> hashes;
+  for (const Prompt& prompt : set.prompts) hashes.push_back(prompt_hash(prompt.text));
+  return PromptHashes(std::move(hashes));
+}
+
 }  // namespace
 
 int tree_command(const TreeArguments& arguments, Console& console, const StopSignal& stop) {
@@ -91,6 +99,8 @@ int tree_command(const TreeArguments& arguments, Console& console, const StopSig
   if (set.prompts.size() < 100) {
     console.warn(fmt::format("{} prompts are few to choose a tree by; 300 are better", set.prompts.size()));
   }
+  const SeenPrompts seen{std::ssize(set.prompts), count_trained(inputs.found, set.prompts), {}};
+  for (const std::string& line : describe(seen)) console.warn(line);
   const auto continuations = calibrate(inputs, set, arguments.max_new_tokens, console);
   const StepCosts costs =
       measure_step_costs(inputs.backbone, inputs.heads, kCostContext, kMostNodes, inputs.stream);
@@ -101,6 +111,7 @@ int tree_command(const TreeArguments& arguments, Console& console, const StopSig
   file.expected_accept_length = choice.accept_length;
   file.made_from = {{"data_sha256", set.sha256},
                     {"prompts", set.prompts.size()},
+                    {"prompt_hashes", hashes_of(set).hex()},
                     {"model_fingerprint", inputs.weights.fingerprint},
                     {"heads_sha256", sha256_of_file(inputs.found.file, ExitCode::checkpoint)},
                     {"dtype", std::string(name(inputs.compute))},

@@ -68,9 +68,6 @@ PromptSet read_split(const DecodeInputs& inputs, const std::vector<std::string>&
     std::erase_if(set.prompts, [&](const Prompt& prompt) { return split_of(prompt.text) != split; });
     console.info(fmt::format("the heads were trained on this file: takes the {} prompts of {} kept for {}",
                              set.prompts.size(), all, split == Split::test ? "tests" : "calibration"));
-    if (!training_split(inputs.found.config)) {  // the run had evaluation files and left nothing out
-      console.warn("the heads have seen these prompts too: the figures flatter; give a file of new ones");
-    }
   }
   if (limit >= 0 && std::ssize(set.prompts) > limit) set.prompts.resize(static_cast<size_t>(limit));
   return set;

@@ -7,6 +7,7 @@
 
 #include "data/file.h"
 #include "data/json.h"
+#include "data/prompt_hashes.h"
 #include "data/safetensors.h"
 #include "kernels/error.h"
 #include "kernels/philox.h"
@@ -14,6 +15,7 @@
 #include "model/decoder.h"
 #include "trainer/heads_file.h"
 #include "trainer/output_file.h"
+#include "trainer/run_directory.h"
 #include "trainer/traces.h"
 
 namespace gorgon {
@@ -274,6 +276,10 @@ ExportReport export_hf(const FoundHeads& found, const ModelWeights& weights, con
   if (fs::exists(found.directory / kTreeFile)) {
     copy_tree(found, heads_file, staged.path() / kTreeFile, run.count());
     report.files.emplace_back(kTreeFile);
+  }
+  if (const fs::path prompts = found.directory / kTrainedPrompts; fs::exists(prompts)) {
+    PromptHashes::read(prompts).write(staged.path() / kTrainedPrompts);
+    report.files.emplace_back(kTrainedPrompts);
   }
   check_keys(heads_file, run);
   check_config(config_file, run);

@@ -18,8 +18,8 @@ constexpr const char* kLock = ".lock";
 // Files of a run at the top of its directory, but for checkpoints.
 const std::vector<std::string>& run_files() {
   static const std::vector<std::string> names = {
-      "config.yaml", kMetricsFile, kEventFile, "medusa_heads.safetensors",
-      "config.json", "tree.json",  kEvalFile,  kReportFile};
+      "config.yaml", kMetricsFile, kEventFile,     "medusa_heads.safetensors", "config.json", "tree.json",
+      kEvalFile,     kReportFile,  kTrainedPrompts};
   return names;
 }
 

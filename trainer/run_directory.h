@@ -9,6 +9,9 @@
 namespace gorgon {
 
 constexpr const char* kLogs = "logs";  // of ranks, in a run's directory
+// PromptHashes of what the heads of a run or of an export were trained on. No engine reads a file of that
+// name.
+constexpr const char* kTrainedPrompts = "trained_prompts";
 
 // The directory of a run, held by one process at a time. Making one creates the directory where it is missing
 // and takes its lock: Error(resource) when it cannot be written or another process holds it (named). What was

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include "data/file_lock.h"
@@ -262,6 +263,48 @@ TEST_F(DecodingCommands, AnswersOfOthersAreNotTakenForOwn) {
     replace_in(at("own.jsonl.distill.json"), "\"" + key + "\": \"", "\"" + key + "\": \"x");
     EXPECT_TRUE(makes_answers(key)) << key;
   }
+}
+
+// Whatever file they stand in and whatever the heads are loaded from.
+TEST_F(DecodingCommands, EvalCountsThePromptsThatFlatter) {
+  const auto eval = [](const std::string& heads, const std::string& data,
+                       std::vector<std::string> more = {}) {
+    std::vector<std::string> arguments{"eval",     at(heads),      "--data", data,      "--max-new-tokens",
+                                       "3",        "--batches",    "1",      "--draft", "heads",
+                                       "--output", at("seen.json")};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    ProgramResult result = run_program(arguments);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return result;
+  };
+  const auto written = [](const char* key) {
+    return nlohmann::json::parse(file_text(at("seen.json"))).at(key);
+  };
+
+  EXPECT_THAT(eval("run", at("eval.jsonl")).err, Not(HasSubstr("flatter")));
+  EXPECT_EQ(written("prompts_trained_on"), 0);
+  EXPECT_TRUE(written("prompts_tree_chosen_by").is_null());
+
+  std::ofstream(at("mixed.jsonl")) << tiny_chats(2000, 2) << tiny_chats(7, 3);
+  const std::string some = "3 of 5 prompts were trained on: figures flatter";
+  EXPECT_THAT(eval("run", at("mixed.jsonl")).err, HasSubstr(some));
+  EXPECT_EQ(written("prompts_trained_on"), 3);
+  EXPECT_EQ(written("verdict")[0], some);
+  EXPECT_THAT(file_text(at("run/report.html")), HasSubstr(some));
+  EXPECT_THAT(eval("run/checkpoint-1", at("mixed.jsonl")).err, HasSubstr(some));
+
+  ASSERT_EQ(run_program({"export", at("run"), "--to", "hf", "--output", at("seen-export")}).status, 0);
+  EXPECT_THAT(eval("seen-export", at("train.jsonl")).err, HasSubstr("60 of 60 prompts were trained on"));
+
+  ASSERT_EQ(
+      run_program({"tree", at("run"), "--data", at("eval.jsonl"), "--output", at("seen-tree.json")}).status,
+      0);
+  std::ofstream(at("other.jsonl")) << tiny_chats(1004, 4);  // two of them in eval.jsonl
+  const std::string chosen = "2 of 4 prompts are those that the tree was chosen by: figures flatter";
+  EXPECT_THAT(eval("run", at("other.jsonl"), {"--tree", at("seen-tree.json")}).err, HasSubstr(chosen));
+  EXPECT_EQ(written("prompts_trained_on"), 0);
+  EXPECT_EQ(written("prompts_tree_chosen_by"), 2);
+  EXPECT_EQ(written("verdict")[0], chosen);
 }
 
 }  // namespace

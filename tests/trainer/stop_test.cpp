@@ -97,7 +97,7 @@ TEST_F(Stop, WhilePreparing) {
     EXPECT_EQ(result.status, 75) << result.err;
     EXPECT_THAT(result.err, HasSubstr("stopped by SIGINT"));
     EXPECT_THAT(names_in(run()), UnorderedElementsAre("prepared"));
-    EXPECT_THAT(names_in(prepared()), UnorderedElementsAre("eval-eval.h5"));
+    EXPECT_THAT(names_in(prepared()), UnorderedElementsAre("eval-eval.h5", "eval-eval.h5.prompts"));
     fs::remove_all(run());
   }
 }
