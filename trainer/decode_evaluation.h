@@ -50,7 +50,10 @@ struct BatchSpeed {
   Draft draft = Draft::heads;
   Speed plain, drafted;
 
-  double overhead() const { return drafted.step_seconds / plain.step_seconds; }  // = break-even tau
+  double speedup() const { return drafted.tokens_per_s / plain.tokens_per_s; }
+  // tau that these runs would have needed to be as fast as plain decoding. At most drafted.accept_length just
+  // where speedup() is at least 1: how full forwards are with and without drafts counts as it does there.
+  double break_even() const { return drafted.accept_length / speedup(); }
 };
 
 struct DecodeEvaluation {

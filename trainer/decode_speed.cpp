@@ -44,7 +44,9 @@ Speed speed_of(const DecodedSet& run) {
   require(!run.answers.empty(), "speed_of", "answers");
   Speed speed;
   double tokens = 0, forwards = 0;  // forwards: of single sequences
+  std::vector<WalkCounts> walks;
   for (const Answer& answer : run.answers) {
+    walks.push_back(count_walk(answer.emitted));
     tokens += static_cast<double>(answer.tokens.size());
     // A root that ended the answer took no forward.
     forwards += static_cast<double>(
@@ -60,6 +62,7 @@ Speed speed_of(const DecodedSet& run) {
   speed.backbone_seconds = run.times.backbone / steps;
   speed.head_seconds = run.times.heads / steps;
   speed.occupancy = forwards / steps;
+  speed.accept_length = gorgon::accept_length(walks);
   return speed;
 }
 

@@ -25,6 +25,7 @@ struct Speed {
   double head_share = 0;                          // of the time of a step, in the heads
   double backbone_seconds = 0, head_seconds = 0;  // of a step; the rest is choosing and book-keeping
   double occupancy = 0;                           // mean sequences in a forward
+  double accept_length = 0;                       // tau of this run
 };
 
 Speed speed_of(const DecodedSet& run);

@@ -97,8 +97,9 @@ OrderedJson batches_json(const DecodeEvaluation& evaluation) {
                     {"tokens_per_s", b.drafted.tokens_per_s},
                     {"tokens_per_s_range", {b.drafted.slowest, b.drafted.fastest}},
                     {"occupancy", b.drafted.occupancy},
-                    {"speedup", b.drafted.tokens_per_s / b.plain.tokens_per_s},
-                    {"break_even_tau", b.overhead()}});
+                    {"speedup", b.speedup()},
+                    {"tau", b.drafted.accept_length},
+                    {"break_even_tau", b.break_even()}});
   }
   return list;
 }
@@ -191,11 +192,9 @@ std::string break_even_table(const DecodeEvaluation& evaluation) {
   out += fmt::format("{:>7} {:>6} {:>14} {:>8} {:>8} {:>6} {:>6} {:>9} {:>8}\n", "batch", "draft",
                      "plain tokens/s", "tokens/s", "speed-up", "needs", "gets", "at a time", "requests");
   for (const BatchSpeed& b : evaluation.batches) {
-    const DraftResult* result = evaluation.find(b.draft);
     out += fmt::format("{:>7} {:>6} {:>14.1f} {:>8.1f} {:>8.2f} {:>6.2f} {:>6.2f} {:>9.1f} {:>8}\n", b.batch,
-                       name(b.draft), b.plain.tokens_per_s, b.drafted.tokens_per_s,
-                       b.drafted.tokens_per_s / b.plain.tokens_per_s, b.overhead(),
-                       result == nullptr ? 0.0 : result->accept_length, b.drafted.occupancy, b.requests);
+                       name(b.draft), b.plain.tokens_per_s, b.drafted.tokens_per_s, b.speedup(),
+                       b.break_even(), b.drafted.accept_length, b.drafted.occupancy, b.requests);
   }
   return out;
 }

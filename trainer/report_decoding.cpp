@@ -138,6 +138,7 @@ std::string break_even_figure(const Json& d) {
   chart.from = 1.0;
   std::vector<std::vector<std::string>> rows;
   for (const Decoded& draft : kDrafts) {
+    ChartSeries gets{fmt::format("{} gets", draft.name), {}, false, 0};
     const double tau = number_at(d, {draft.key, "tau"});
     const int colour = static_cast<int>(chart.series.size());
     ChartSeries needed{fmt::format("{} needs", draft.name), {}, true, colour + 1};
@@ -145,17 +146,19 @@ std::string break_even_figure(const Json& d) {
       const double size = number_at(batch, {"batch"}), even = number_at(batch, {"break_even_tau"});
       if (draft_of(batch) != draft.name || !std::isfinite(size) || !std::isfinite(even)) continue;
       needed.points.emplace_back(size, even);
-      rows.push_back({shown(size, 0), draft.name, shown(even, 2), shown(tau, 2)});
+      const double got = number_at(batch, {"tau"});  // else of all prompts, one at a time
+      gets.points.emplace_back(size, std::isfinite(got) ? got : tau);
+      rows.push_back({shown(size, 0), draft.name, shown(even, 2), shown(gets.points.back().second, 2)});
     }
     if (needed.points.empty()) continue;
-    const double first = needed.points.front().first, last = needed.points.back().first;
     chart.series.push_back(std::move(needed));
-    if (!std::isfinite(tau)) continue;
-    chart.series.push_back({fmt::format("{} gets", draft.name), {{first, tau}, {last, tau}}, false, colour});
+    gets.colour = colour;
+    if (std::isfinite(gets.points.front().second)) chart.series.push_back(std::move(gets));
   }
   if (chart.series.empty()) return "";
   return figure("Break-even", draw(chart),
-                "Drafts pay where a step yields more tokens than it costs steps of plain decoding.",
+                "Drafts pay where a step yields more tokens than it needs to be as fast as plain decoding, "
+                "measured in the same runs.",
                 html_table({"batch", "draft", "tokens a step it needs", "gets"}, rows));
 }
 

@@ -113,6 +113,7 @@ DecodedSet a_run(int steps, double seconds) {
   answer.tokens = {1, 2, 3, 4};
   answer.offered = std::vector<int32_t>(static_cast<size_t>(steps), 3);
   answer.offered.push_back(0);
+  answer.emitted = std::vector<int32_t>(static_cast<size_t>(steps), 4 / steps);
   answer.prefill_seconds = 0.5;
   answer.decode_seconds = seconds * steps;
   run.answers = {answer};
@@ -146,6 +147,28 @@ TEST(DecodeSpeed, AllFiguresAreOfTheMedianRunAndRunsTakeTurns) {
   EXPECT_DOUBLE_EQ(speeds[0].head_share, 0.1);
   EXPECT_DOUBLE_EQ(speeds[0].occupancy, 1);
   EXPECT_DOUBLE_EQ(speeds[1].tokens_per_s, 4.0 / 4);
+}
+
+// However full the forwards were: drafts that end answers sooner leave more places empty.
+TEST(BatchSpeed, BreakEvenIsWhereTheSpeedUpIsOne) {
+  BatchSpeed batch;
+  batch.plain = speed_of(a_run(4, 1));
+  for (const double seconds : {0.5, 1.9, 2.0, 2.1, 8.0}) {
+    batch.drafted = speed_of(a_run(2, seconds));
+    batch.drafted.occupancy = 0.6;
+    EXPECT_DOUBLE_EQ(batch.drafted.accept_length, 2);
+    EXPECT_DOUBLE_EQ(batch.break_even(), seconds);
+    EXPECT_EQ(batch.break_even() <= batch.drafted.accept_length, batch.speedup() >= 1) << seconds;
+  }
+}
+
+TEST_F(DecodeEvaluationTest, BreakEvenAgreesWithTheSpeedUp) {
+  const auto json = decode_json(evaluate(), {0.1, 0.1});
+  ASSERT_EQ(json["batches"].size(), 4u);
+  for (const auto& batch : json["batches"]) {
+    EXPECT_EQ(batch["break_even_tau"] <= batch["tau"], batch["speedup"] >= 1.0) << batch;
+    EXPECT_GE(batch["tau"], 1.0);
+  }
 }
 
 TEST(EvalReport, SaysWhereSpeedUpIsNotTauOverCost) {
