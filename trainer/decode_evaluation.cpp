@@ -284,6 +284,10 @@ const DraftResult* DecodeEvaluation::find(Draft draft) const {
   return found == results.end() ? nullptr : &*found;
 }
 
+bool DecodeEvaluation::has_speeds() const {
+  return std::all_of(results.begin(), results.end(), [](const DraftResult& r) { return r.speed.known; });
+}
+
 bool DecodeEvaluation::lossless() const {
   return std::all_of(results.begin(), results.end(), [&](const DraftResult& result) {
     if (exact_arithmetic && (!result.divergences.empty() || result.walk_differences > 0)) return false;

@@ -78,6 +78,7 @@ struct DecodeEvaluation {
   bool sampled() const { return temperature > 0; }
   const DraftResult& plain() const { return results.front(); }
   const DraftResult* find(Draft draft) const;
+  bool has_speeds() const;  // something was decoded behind first tokens
   // No failure; with exact arithmetic also no difference at all. Of sampled answers nothing is known: true.
   bool lossless() const;
 };

@@ -52,6 +52,7 @@ Speed speed_of(const DecodedSet& run) {
     forwards += static_cast<double>(
         std::count_if(answer.offered.begin(), answer.offered.end(), [](int32_t nodes) { return nodes > 0; }));
   }
+  speed.known = run.times.steps > 0;
   const double seconds = run.times.backbone + run.times.heads + run.times.rest;
   const auto steps = static_cast<double>(std::max<int64_t>(run.times.steps, 1));
   speed.tokens_per_s = seconds > 0 ? tokens / seconds : 0;

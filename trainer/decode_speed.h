@@ -19,6 +19,7 @@ constexpr int kTimedRuns = 3;
 // whose tokens_per_s is the median. That leaves prefill out; a latency is a whole answer's, prefill included,
 // and stands for a user's only at batch 1.
 struct Speed {
+  bool known = true;  // false: no answer went on behind its first token, and only latencies mean anything
   double tokens_per_s = 0, slowest = 0, fastest = 0;
   double latency_mean_s = 0, latency_median_s = 0, latency_p90_s = 0;
   double step_seconds = 0;                        // of a forward and what belongs to it

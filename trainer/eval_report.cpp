@@ -25,21 +25,21 @@ OrderedJson value_if(bool known, const OrderedJson& value) {
 
 OrderedJson speed_json(const DecodeEvaluation& evaluation, const DraftResult& result) {
   const Speed& speed = result.speed;
-  const bool greedy = !evaluation.sampled();
+  const bool greedy = !evaluation.sampled(), timed = evaluation.has_speeds();
   return {
-      {"tokens_per_s", speed.tokens_per_s},
-      {"tokens_per_s_range", {speed.slowest, speed.fastest}},
+      {"tokens_per_s", value_if(timed, speed.tokens_per_s)},
+      {"tokens_per_s_range", value_if(timed, {speed.slowest, speed.fastest})},
       {"latency_mean_s", speed.latency_mean_s},
       {"latency_median_s", speed.latency_median_s},
       {"latency_p90_s", speed.latency_p90_s},
-      {"step_s", speed.step_seconds},
+      {"step_s", value_if(timed, speed.step_seconds)},
       {"step_parts_s",
-       {{"backbone", speed.backbone_seconds},
-        {"heads", speed.head_seconds},
-        {"rest", speed.step_seconds - speed.backbone_seconds - speed.head_seconds}}},
-      {"speedup", speedup(evaluation, result)},
-      {"overhead", overhead(evaluation, result)},
-      {"tau_over_overhead", tau_over_overhead(evaluation, result)},
+       {{"backbone", value_if(timed, speed.backbone_seconds)},
+        {"heads", value_if(timed, speed.head_seconds)},
+        {"rest", value_if(timed, speed.step_seconds - speed.backbone_seconds - speed.head_seconds)}}},
+      {"speedup", value_if(timed, speedup(evaluation, result))},
+      {"overhead", value_if(timed, overhead(evaluation, result))},
+      {"tau_over_overhead", value_if(timed, tau_over_overhead(evaluation, result))},
       {"tau", result.accept_length},
       {"tau_ci95", {result.interval.first, result.interval.second}},
       {"tau_simulated", value_if(greedy, result.simulated)},
@@ -66,6 +66,7 @@ void add_main_result(const DecodeEvaluation& evaluation, OrderedJson& json) {
                       {"simulated", value_if(greedy, main->simulated)},
                       {"measured", main->accept_length},
                       {"ci95", {main->interval.first, main->interval.second}}};
+  if (!evaluation.has_speeds()) return;
   json["speedup"] = speedup(evaluation, *main);
   json["overhead"] = overhead(evaluation, *main);
   json["tau_over_overhead"] = tau_over_overhead(evaluation, *main);
@@ -88,18 +89,19 @@ OrderedJson divergences_json(const DecodeEvaluation& evaluation) {
 OrderedJson batches_json(const DecodeEvaluation& evaluation) {
   OrderedJson list = OrderedJson::array();
   for (const BatchSpeed& b : evaluation.batches) {
+    const bool timed = b.plain.known && b.drafted.known;
     list.push_back({{"batch", b.batch},
                     {"draft", name(b.draft)},
                     {"requests", b.requests},
-                    {"plain_tokens_per_s", b.plain.tokens_per_s},
-                    {"plain_tokens_per_s_range", {b.plain.slowest, b.plain.fastest}},
-                    {"plain_occupancy", b.plain.occupancy},
-                    {"tokens_per_s", b.drafted.tokens_per_s},
-                    {"tokens_per_s_range", {b.drafted.slowest, b.drafted.fastest}},
-                    {"occupancy", b.drafted.occupancy},
-                    {"speedup", b.speedup()},
-                    {"tau", b.drafted.accept_length},
-                    {"break_even_tau", b.break_even()}});
+                    {"plain_tokens_per_s", value_if(timed, b.plain.tokens_per_s)},
+                    {"plain_tokens_per_s_range", value_if(timed, {b.plain.slowest, b.plain.fastest})},
+                    {"plain_occupancy", value_if(timed, b.plain.occupancy)},
+                    {"tokens_per_s", value_if(timed, b.drafted.tokens_per_s)},
+                    {"tokens_per_s_range", value_if(timed, {b.drafted.slowest, b.drafted.fastest})},
+                    {"occupancy", value_if(timed, b.drafted.occupancy)},
+                    {"speedup", value_if(timed, b.speedup())},
+                    {"tau", value_if(timed, b.drafted.accept_length)},
+                    {"break_even_tau", value_if(timed, b.break_even())}});
   }
   return list;
 }
@@ -174,6 +176,7 @@ std::string drafts_table(const DecodeEvaluation& evaluation) {
         r.interval.second,
         evaluation.sampled() ? "-" : fmt::format("{:.1f}%", 100 * share(r.exact, evaluation.prompts)));
   }
+  if (!evaluation.has_speeds()) return out;
   out += fmt::format("{:>7} {:>8} {:>15} {:>8} {:>8} {:>9} {:>8} {:>8}\n", "draft", "tokens/s", "range",
                      "latency", "p90", "step cost", "speed-up", "tau/cost");
   for (const DraftResult& r : evaluation.results) {
@@ -187,7 +190,7 @@ std::string drafts_table(const DecodeEvaluation& evaluation) {
 
 // Tokens a step that a draft needs to pay, by batch size, beside those it gets.
 std::string break_even_table(const DecodeEvaluation& evaluation) {
-  if (evaluation.batches.empty()) return "";
+  if (evaluation.batches.empty() || !evaluation.has_speeds()) return "";
   std::string out = "break-even: a draft pays where it gets more tokens a step than it needs\n";
   out += fmt::format("{:>7} {:>6} {:>14} {:>8} {:>8} {:>6} {:>6} {:>9} {:>8}\n", "batch", "draft",
                      "plain tokens/s", "tokens/s", "speed-up", "needs", "gets", "at a time", "requests");

@@ -109,6 +109,7 @@ double tau_over_overhead(const DecodeEvaluation& evaluation, const DraftResult& 
 
 std::vector<std::string> speed_warnings(const DecodeEvaluation& evaluation) {
   std::vector<std::string> lines;
+  if (!evaluation.has_speeds()) return lines;
   for (const DraftResult& r : evaluation.results) {
     const double faster = speedup(evaluation, r), expected = tau_over_overhead(evaluation, r);
     if (std::abs(faster - expected) <= kSpeedGap * expected) continue;
@@ -122,6 +123,7 @@ std::vector<std::string> speed_warnings(const DecodeEvaluation& evaluation) {
 
 std::vector<std::string> verdicts(const DecodeEvaluation& evaluation) {
   if (!evaluation.lossless()) return {"not lossless: the speeds are worth nothing, no verdict"};
+  if (!evaluation.has_speeds()) return {"nothing was decoded after the first token: no speeds, no verdict"};
   std::vector<std::string> lines;
   for (size_t k = 1; k < evaluation.depth_seconds.size() && evaluation.tree_nodes > 1; ++k)
     lines.push_back(head_verdict(evaluation, k));

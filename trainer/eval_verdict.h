@@ -28,7 +28,8 @@ std::vector<std::string> speed_warnings(const DecodeEvaluation& evaluation);
 //
 // Of two drafts one is faster where its slowest run is faster than the other's fastest; else "no difference
 // measured". Heads have to be faster than lookup, which needs no training, and a tree of one node is plain
-// decoding. Where decoding was not lossless one line says that there is no verdict.
+// decoding. Where decoding was not lossless, or no answer went on behind its first token, one line says that
+// there is no verdict.
 std::vector<std::string> verdicts(const DecodeEvaluation& evaluation);
 
 }  // namespace gorgon

@@ -315,6 +315,37 @@ TEST(EvalVerdict, ThereIsNoneWhereDecodingIsNotLossless) {
   EXPECT_EQ(verdicts(e), none);
 }
 
+void expect_nothing_timed(const DecodeEvaluation& evaluation) {
+  const auto json = decode_json(evaluation, {0.1, 0.1});
+  for (const char* key : {"speedup", "overhead", "tau_over_overhead"})
+    EXPECT_TRUE(json.at(key).is_null()) << key;
+  for (const char* key : {"tokens_per_s", "tokens_per_s_range", "step_s", "speedup", "overhead"})
+    EXPECT_TRUE(json["medusa"].at(key).is_null()) << key;
+  for (const char* key : {"tokens_per_s", "speedup", "tau", "break_even_tau", "occupancy"})
+    EXPECT_TRUE(json["batches"][0].at(key).is_null()) << key;
+  EXPECT_EQ(json["exact_match"], 1.0);
+  EXPECT_GT(json["plain"]["latency_mean_s"], 0.0);
+  const std::vector<std::string> none = {"nothing was decoded after the first token: no speeds, no verdict"};
+  EXPECT_EQ(verdicts(evaluation), none);
+  EXPECT_TRUE(speed_warnings(evaluation).empty());
+  const std::string table = decode_table(evaluation);
+  EXPECT_EQ(table.find("nan"), std::string::npos) << table;
+  EXPECT_EQ(table.find("tokens/s"), std::string::npos) << table;
+  EXPECT_NE(table.find(none[0]), std::string::npos) << table;
+}
+
+TEST_F(DecodeEvaluationTest, NothingIsSaidOfSpeedsBehindNoForward) {
+  options_.max_new_tokens = 1;
+  options_.drafts = {Draft::heads};
+  options_.batches = {1, 4};
+  expect_nothing_timed(evaluate());
+  options_.max_new_tokens = 20;  // answers that are empty: whatever begins one ends it
+  options_.stop_tokens.clear();
+  for (int32_t token = 0; token < model_.weights().config.vocab_size; ++token)
+    options_.stop_tokens.push_back(token);
+  expect_nothing_timed(evaluate());
+}
+
 TEST_F(DecodeEvaluationTest, LookupAloneIsNotTakenForHeads) {
   options_.batches = {4};
   options_.drafts = {Draft::lookup};
