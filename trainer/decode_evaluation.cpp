@@ -53,20 +53,13 @@ std::vector<int32_t> simulate(const Continuation& c, Draft draft, const TreeMatc
 void compare_with_plain(const std::vector<Answer>& plain, const std::vector<Answer>& answers,
                         float difference, DraftResult& result) {
   for (size_t p = 0; p < plain.size(); ++p) {
-    const auto& expected = plain[p].tokens;
-    const auto& found = answers[p].tokens;
-    if (expected == found) {
+    std::optional<Divergence> found = first_divergence(plain[p], answers[p], difference);
+    if (found) {
+      found->prompt = static_cast<int64_t>(p);
+      result.divergences.push_back(*found);
+    } else {
       ++result.exact;
-      continue;
     }
-    const auto length = std::min(expected.size(), found.size());
-    const auto at = static_cast<size_t>(
-        std::mismatch(expected.begin(), expected.begin() + static_cast<std::ptrdiff_t>(length), found.begin())
-            .first -
-        expected.begin());
-    const float margin = at < plain[p].margin.size() ? plain[p].margin[at] : 0.0f;
-    result.divergences.push_back(
-        {static_cast<int64_t>(p), static_cast<int64_t>(at), margin, !(margin <= 2 * difference)});
   }
 }
 
@@ -277,6 +270,20 @@ class DecodeEvaluator {
 };
 
 }  // namespace
+
+std::optional<Divergence> first_divergence(const Answer& plain, const Answer& other, float logit_difference) {
+  const auto& expected = plain.tokens;
+  const auto& found = other.tokens;
+  if (expected == found) return std::nullopt;
+  const auto [end, unused] = std::mismatch(expected.begin(), expected.end(), found.begin(), found.end());
+  const auto at = static_cast<size_t>(end - expected.begin());
+  Divergence divergence;
+  divergence.index = static_cast<int64_t>(at);
+  divergence.margin = at < plain.margin.size() ? plain.margin[at] : 0.0f;
+  const bool is_choice = at < expected.size() && at < found.size();
+  divergence.failure = !is_choice || !(divergence.margin <= 2 * logit_difference);
+  return divergence;
+}
 
 const DraftResult* DecodeEvaluation::find(Draft draft) const {
   const auto found =

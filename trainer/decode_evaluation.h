@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,13 +24,18 @@ struct DecodeEvaluationOptions {
   std::vector<int64_t> batches = {1, 4, 16};
 };
 
-// A first token that differs from plain decoding. A tie is decided by rounding: its margin is at most twice
-// the largest difference of logits between kernel shapes. Anything else is a failure.
+// A first token that differs from plain decoding; a stop token that ends one of the answers is one, too. A
+// tie is decided by rounding: its margin is at most twice the largest difference of logits between kernel
+// shapes. Anything else is a failure; also an answer that only goes on, or only ends, where plain decoding's
+// does not: that no choice of a token explains.
 struct Divergence {
   int64_t prompt = 0, index = 0;
   float margin = 0;  // between plain decoding's two best tokens there
   bool failure = false;
 };
+
+// Unset where the tokens are the same. logit_difference: the largest between kernel shapes.
+std::optional<Divergence> first_divergence(const Answer& plain, const Answer& other, float logit_difference);
 
 struct DraftResult {
   Draft draft = Draft::plain;

@@ -298,6 +298,53 @@ TEST(DecodeEvaluation, OnlySmallMarginsAreTies) {
   EXPECT_FALSE(e.lossless());
 }
 
+// Two models' own answers to the same prompts: what differs, and by how much, is theirs.
+TEST_F(DecodeEvaluationTest, MarginsOfRealDivergencesDecide) {
+  TinyModel other_model{32};
+  const Backbone other(other_model.weights(), DType::f32);
+  DecoderOptions options;
+  options.max_new_tokens = options_.max_new_tokens;
+  options.stop_tokens = options_.stop_tokens;
+  const DecodedSet plain = decode_prompts(backbone_, nullptr, options, prompts_, 1, stream_);
+  const DecodedSet others = decode_prompts(other, nullptr, options, prompts_, 1, stream_);
+  int found = 0;
+  for (size_t p = 0; p < prompts_.size(); ++p) {
+    const Answer& answer = plain.answers[p];
+    EXPECT_FALSE(first_divergence(answer, answer, 0).has_value());
+    const auto divergence = first_divergence(answer, others.answers[p], 0);
+    if (!divergence) continue;
+    ++found;
+    const auto at = static_cast<size_t>(divergence->index);
+    ASSERT_LT(at, answer.tokens.size());
+    EXPECT_NE(answer.tokens[at], others.answers[p].tokens.at(at));
+    EXPECT_EQ(divergence->margin, answer.margin[at]);
+    EXPECT_GT(divergence->margin, 0);
+    EXPECT_TRUE(divergence->failure);
+    EXPECT_FALSE(first_divergence(answer, others.answers[p], 0.51f * divergence->margin)->failure);
+    EXPECT_TRUE(first_divergence(answer, others.answers[p], 0.49f * divergence->margin)->failure);
+  }
+  EXPECT_GT(found, 0);
+}
+
+// A stop token is a choice as any other; no rounding ends an answer, or goes on, without one.
+TEST(DecodeEvaluation, AnEndIsATieOnlyWhereItWasChosen) {
+  Answer plain, other;
+  plain.tokens = {5, 6, 3};  // 3 ends an answer
+  plain.margin = {4, 0.5f, 0.01f};
+  other.tokens = {5, 6, 7, 8};
+  EXPECT_FALSE(first_divergence(plain, other, 0.01f)->failure);
+  EXPECT_TRUE(first_divergence(plain, other, 0.001f)->failure);
+  other.tokens = {5, 3};
+  EXPECT_EQ(first_divergence(plain, other, 1)->margin, 0.5f);
+  EXPECT_FALSE(first_divergence(plain, other, 1)->failure);
+  EXPECT_TRUE(first_divergence(plain, other, 0.1f)->failure);
+  for (const auto& tokens : std::vector<std::vector<int32_t>>{{5, 6}, {5, 6, 3, 9}, {}}) {
+    other.tokens = tokens;
+    ASSERT_TRUE(first_divergence(plain, other, 100).has_value());
+    EXPECT_TRUE(first_divergence(plain, other, 100)->failure) << tokens.size();
+  }
+}
+
 TEST(EvalVerdict, ThereIsNoneWhereDecodingIsNotLossless) {
   DecodeEvaluation e = evaluation_of({{Draft::plain, 10}, {Draft::heads, 20}});
   e.depth_tau = {1, 2};
