@@ -57,24 +57,54 @@ double accept_length(const std::vector<WalkCounts>& prompts) {
   return all.steps == 0 ? 0.0 : static_cast<double>(all.emitted) / static_cast<double>(all.steps);
 }
 
-std::pair<double, double> bootstrap_interval(const std::vector<WalkCounts>& prompts, uint64_t seed,
-                                             int resamples) {
-  if (prompts.empty() || resamples <= 0) return {0.0, 0.0};
-  std::vector<double> taus;
-  std::vector<WalkCounts> drawn(prompts.size());
+namespace {
+
+// Quantiles 2.5 % and 97.5 % of `statistic` over draws of `count` prompts with replacement.
+std::pair<double, double> bootstrap(size_t count, uint64_t seed, int resamples,
+                                    const std::function<double(const std::vector<size_t>&)>& statistic) {
+  if (count == 0 || resamples <= 0) return {0.0, 0.0};
+  std::vector<double> values;
+  std::vector<size_t> drawn(count);
   for (int resample = 0; resample < resamples; ++resample) {
-    for (size_t i = 0; i < prompts.size(); ++i) {
+    for (size_t i = 0; i < count; ++i) {
       // 32 random bits scaled to the number of prompts: biased by at most prompts / 2^32.
       const uint64_t bits = philox(seed, i, static_cast<uint64_t>(resample))[0];
-      drawn[i] = prompts[static_cast<size_t>(bits * prompts.size() >> 32)];
+      drawn[i] = static_cast<size_t>(bits * count >> 32);
     }
-    taus.push_back(accept_length(drawn));
+    values.push_back(statistic(drawn));
   }
-  std::sort(taus.begin(), taus.end());
+  std::sort(values.begin(), values.end());
   const auto quantile = [&](double q) {
-    return taus[static_cast<size_t>(std::lround(q * static_cast<double>(taus.size() - 1)))];
+    return values[static_cast<size_t>(std::lround(q * static_cast<double>(values.size() - 1)))];
   };
   return {quantile(0.025), quantile(0.975)};
+}
+
+double drawn_accept_length(const std::vector<WalkCounts>& prompts, const std::vector<size_t>& drawn) {
+  WalkCounts all;
+  for (const size_t i : drawn) {
+    all.emitted += prompts[i].emitted;
+    all.steps += prompts[i].steps;
+  }
+  return all.steps == 0 ? 0.0 : static_cast<double>(all.emitted) / static_cast<double>(all.steps);
+}
+
+}  // namespace
+
+std::pair<double, double> bootstrap_interval(const std::vector<WalkCounts>& prompts, uint64_t seed,
+                                             int resamples) {
+  return bootstrap(prompts.size(), seed, resamples,
+                   [&](const std::vector<size_t>& drawn) { return drawn_accept_length(prompts, drawn); });
+}
+
+std::pair<double, double> bootstrap_gain_interval(const std::vector<WalkCounts>& walks,
+                                                  const std::vector<WalkCounts>& others, uint64_t seed,
+                                                  int resamples) {
+  require(walks.size() == others.size(), "bootstrap_gain_interval", "walks of the same prompts");
+  return bootstrap(walks.size(), seed, resamples, [&](const std::vector<size_t>& drawn) {
+    const double base = drawn_accept_length(others, drawn);
+    return base > 0 ? drawn_accept_length(walks, drawn) / base : 0.0;
+  });
 }
 
 std::vector<std::vector<double>> marginal_accuracies(const std::vector<Continuation>& continuations,

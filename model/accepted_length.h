@@ -53,6 +53,11 @@ double accept_length(const std::vector<WalkCounts>& prompts);
 std::pair<double, double> bootstrap_interval(const std::vector<WalkCounts>& prompts, uint64_t seed,
                                              int resamples = 2000);
 
+// The same of tau of `walks` over tau of `others`, which are walks of the same prompts: drawn together.
+std::pair<double, double> bootstrap_gain_interval(const std::vector<WalkCounts>& walks,
+                                                  const std::vector<WalkCounts>& others, uint64_t seed,
+                                                  int resamples = 2000);
+
 // Share of positions where head k's candidate of rank r is right: [K][ranks], over all positions at which
 // the answer goes on for k tokens.
 std::vector<std::vector<double>> marginal_accuracies(const std::vector<Continuation>& continuations,

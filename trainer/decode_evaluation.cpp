@@ -63,6 +63,21 @@ void compare_with_plain(const std::vector<Answer>& plain, const std::vector<Answ
   }
 }
 
+// Medians and spread of the seconds [run][depth].
+void keep_depth_seconds(const std::vector<std::vector<double>>& runs, DecodeEvaluation& evaluation) {
+  for (size_t depth = 0; depth < runs.front().size(); ++depth) {
+    std::vector<double> seconds, change;
+    for (const std::vector<double>& run : runs) {
+      seconds.push_back(run[depth]);
+      change.push_back(depth == 0 ? 1.0 : std::max(1.0, run[depth] / run[depth - 1]));
+    }
+    std::sort(seconds.begin(), seconds.end());
+    const auto [low, high] = std::minmax_element(change.begin(), change.end());
+    evaluation.depth_seconds.push_back(seconds[seconds.size() / 2]);
+    evaluation.depth_cost.emplace_back(*low, *high);
+  }
+}
+
 // One evaluation at work.
 class DecodeEvaluator {
  public:
@@ -150,8 +165,14 @@ class DecodeEvaluator {
     evaluation_.chain_tau = simulated_tau(Draft::heads, chain_tree(heads));
     evaluation_.independent_tau = independent_accept_length(
         options_.tree, marginal_accuracies(traces_, heads, std::max(1, options_.tree.ranks())));
-    for (int depth = 0; depth <= heads; ++depth)
-      evaluation_.depth_tau.push_back(simulated_tau(Draft::heads, cut_tree(options_.tree, depth)));
+    std::vector<WalkCounts> before;
+    for (int depth = 0; depth <= heads; ++depth) {
+      std::vector<WalkCounts> walks = simulated_walks(Draft::heads, cut_tree(options_.tree, depth));
+      evaluation_.depth_tau.push_back(accept_length(walks));
+      evaluation_.depth_gain.push_back(depth == 0 ? std::pair(1.0, 1.0)
+                                                  : bootstrap_gain_interval(walks, before, kBootstrapSeed));
+      before = std::move(walks);
+    }
   }
 
   // Ranks, copies, sums and the largest difference of logits of one prompt.
@@ -171,12 +192,15 @@ class DecodeEvaluator {
     return writer.take();
   }
 
-  double simulated_tau(Draft draft, const DraftTree& tree) const {
+  std::vector<WalkCounts> simulated_walks(Draft draft, const DraftTree& tree) const {
     const TreeMatcher matcher(tree);
     std::vector<WalkCounts> counts;
     for (const Continuation& c : traces_)
       counts.push_back(count_walk(simulate(c, draft, matcher, heads_.count())));
-    return accept_length(counts);
+    return counts;
+  }
+  double simulated_tau(Draft draft, const DraftTree& tree) const {
+    return accept_length(simulated_walks(draft, tree));
   }
 
   DraftResult judge(Draft draft, const DecodedSet& set) const {
@@ -222,11 +246,16 @@ class DecodeEvaluator {
     for (const Prompt& prompt : prompts_) context += std::ssize(prompt.tokens);
     context = std::max<int64_t>(context / std::ssize(prompts_), 1);
     const auto sizes = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(options_.tree.nodes())));
-    const StepCosts costs = measure_step_costs(backbone_, heads_, context, sizes, stream_);
-    for (int depth = 0; depth <= heads_.count(); ++depth) {
-      const DraftTree tree = cut_tree(options_.tree, depth);
-      evaluation_.depth_seconds.push_back(costs.seconds(tree.nodes(), tree.depth()));
+    std::vector<std::vector<double>> runs;  // [run][depth] seconds
+    for (int run = 0; run < kTimedRuns; ++run) {
+      const StepCosts costs = measure_step_costs(backbone_, heads_, context, sizes, stream_);
+      std::vector<double>& seconds = runs.emplace_back();
+      for (int depth = 0; depth <= heads_.count(); ++depth) {
+        const DraftTree tree = cut_tree(options_.tree, depth);
+        seconds.push_back(costs.seconds(tree.nodes(), tree.depth()));
+      }
     }
+    keep_depth_seconds(runs, evaluation_);
   }
 
   // Those that break-even is asked of: heads, alone and with lookup; lookup where nothing else was decoded.

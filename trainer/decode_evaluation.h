@@ -71,6 +71,9 @@ struct DecodeEvaluation {
   // measured by measure_step_costs: the nodes to verify and heads 1..k. Seconds only where heads were
   // decoded.
   std::vector<double> depth_tau, depth_seconds;
+  // [K + 1] of the change from depth k - 1 to k, in times: the 95 % interval of tau over prompts, and the
+  // smallest and largest of kTimedRuns measurements of the seconds, below 1 counted as 1. Of k = 0 nothing.
+  std::vector<std::pair<double, double>> depth_gain, depth_cost;
   int64_t tree_nodes = 1;  // of the heads' tree; with one node it is plain decoding
   double chain_tau = 1, independent_tau = 1;
   double temperature = 0;

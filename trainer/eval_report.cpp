@@ -145,7 +145,11 @@ OrderedJson decode_json(const DecodeEvaluation& evaluation, const std::vector<do
   json["divergences"] = value_if(greedy, divergences_json(evaluation));
   json["depths"] = OrderedJson::array();
   for (size_t k = 0; k < evaluation.depth_seconds.size(); ++k)
-    json["depths"].push_back({{"tau", evaluation.depth_tau[k]}, {"step_s", evaluation.depth_seconds[k]}});
+    json["depths"].push_back(
+        {{"tau", evaluation.depth_tau[k]},
+         {"gain_ci95", {evaluation.depth_gain[k].first, evaluation.depth_gain[k].second}},
+         {"step_s", evaluation.depth_seconds[k]},
+         {"cost_range", {evaluation.depth_cost[k].first, evaluation.depth_cost[k].second}}});
   json["batches"] = batches_json(evaluation);
   json["verdict"] = verdicts(evaluation);
   return json;

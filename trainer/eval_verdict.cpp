@@ -15,8 +15,13 @@ std::string head_verdict(const DecodeEvaluation& evaluation, size_t k) {
   const auto& seconds = evaluation.depth_seconds;
   // More work never takes less: what is below 1 is the clock's noise.
   const double cost = std::max(1.0, seconds[k] / seconds[k - 1]);
-  return fmt::format("head {} adds {:.2f} tokens a step at {:.0f} % cost: {}", k, tau[k] - tau[k - 1],
-                     100 * (cost - 1), tau[k] / tau[k - 1] > cost ? "keep it" : "drop it");
+  const auto gains = evaluation.depth_gain[k], costs = evaluation.depth_cost[k];
+  const std::string numbers = fmt::format("head {} adds {:.2f} tokens a step at {:.0f} % cost: ", k,
+                                          tau[k] - tau[k - 1], 100 * (cost - 1));
+  if (gains.first > costs.second) return numbers + "keep it";
+  if (gains.second <= costs.first) return numbers + "drop it";
+  return numbers + fmt::format("undecided within the noise (tokens times {:.2f}-{:.2f}, cost {:.2f}-{:.2f})",
+                               gains.first, gains.second, costs.first, costs.second);
 }
 
 std::string title(Draft draft) {

@@ -24,7 +24,8 @@ std::vector<std::string> speed_warnings(const DecodeEvaluation& evaluation);
 //
 // Head k is worth keeping where tokens per step grow by more than a step's cost does when the tree, cut at
 // depth k - 1, is cut at depth k instead: depth_tau[k] / depth_tau[k - 1] > depth_seconds[k] /
-// depth_seconds[k - 1] (at least 1). The nodes that are verified on its account are part of its cost.
+// depth_seconds[k - 1] (at least 1). The nodes that are verified on its account are part of its cost. Both
+// are known within intervals, depth_gain and depth_cost; where these overlap nothing is decided.
 //
 // Of two drafts one is faster where its slowest run is faster than the other's fastest; else "no difference
 // measured". Heads have to be faster than lookup, which needs no training, and a tree of one node is plain

@@ -194,12 +194,58 @@ TEST(EvalReport, SaysWhereSpeedUpIsNotTauOverCost) {
 }
 
 // What a head costs are its own product and the nodes that are verified on its account.
+// Gains and costs without any noise.
+void make_exact(DecodeEvaluation& e) {
+  e.depth_gain.assign(1, {1, 1});
+  e.depth_cost.assign(1, {1, 1});
+  for (size_t k = 1; k < e.depth_tau.size(); ++k) {
+    const double gain = e.depth_tau[k] / e.depth_tau[k - 1];
+    const double cost = std::max(1.0, e.depth_seconds[k] / e.depth_seconds[k - 1]);
+    e.depth_gain.emplace_back(gain, gain);
+    e.depth_cost.emplace_back(cost, cost);
+  }
+}
+
+TEST(EvalVerdict, OfAHeadKnowsTheNoise) {
+  DecodeEvaluation e;
+  e.results.resize(1);
+  e.tree_nodes = 12;
+  e.depth_tau = {1.0, 1.05};
+  e.depth_seconds = {0.010, 0.0102};
+  make_exact(e);
+  EXPECT_EQ(verdicts(e)[0], "head 1 adds 0.05 tokens a step at 2 % cost: keep it");
+  e.depth_gain[1] = {1.03, 1.07};
+  e.depth_cost[1] = {1.01, 1.04};
+  EXPECT_EQ(verdicts(e)[0],
+            "head 1 adds 0.05 tokens a step at 2 % cost: undecided within the noise (tokens times 1.03-1.07, "
+            "cost 1.01-1.04)");
+  e.depth_cost[1] = {1.01, 1.02};
+  EXPECT_EQ(verdicts(e)[0], "head 1 adds 0.05 tokens a step at 2 % cost: keep it");
+  e.depth_cost[1] = {1.08, 1.10};
+  EXPECT_EQ(verdicts(e)[0], "head 1 adds 0.05 tokens a step at 2 % cost: drop it");
+}
+
+TEST_F(DecodeEvaluationTest, GainsAndCostsOfHeadsHaveIntervals) {
+  options_.batches = {};
+  const DecodeEvaluation e = evaluate();
+  ASSERT_EQ(e.depth_gain.size(), 3u);
+  ASSERT_EQ(e.depth_cost.size(), 3u);
+  for (size_t k = 1; k < 3; ++k) {
+    const double gain = e.depth_tau[k] / e.depth_tau[k - 1];
+    EXPECT_LE(e.depth_gain[k].first, gain);
+    EXPECT_GE(e.depth_gain[k].second, gain);
+    EXPECT_GE(e.depth_cost[k].first, 1);
+    EXPECT_LE(e.depth_cost[k].first, e.depth_cost[k].second);
+  }
+}
+
 TEST(EvalVerdict, AHeadStaysWhereTokensGrowMoreThanTheStep) {
   DecodeEvaluation e;
   e.results.resize(1);
   e.tree_nodes = 12;
   e.depth_tau = {1.0, 1.5, 1.9, 1.93};
   e.depth_seconds = {0.010, 0.012, 0.016, 0.01664};
+  make_exact(e);
   const auto lines = verdicts(e);
   ASSERT_EQ(lines.size(), 4u);
   EXPECT_EQ(lines[0], "head 1 adds 0.50 tokens a step at 20 % cost: keep it");
@@ -207,6 +253,7 @@ TEST(EvalVerdict, AHeadStaysWhereTokensGrowMoreThanTheStep) {
   EXPECT_EQ(lines[2], "head 3 adds 0.03 tokens a step at 4 % cost: drop it");
   e.depth_tau[3] = 1.9;  // a clock that says it took less does not make it worth anything
   e.depth_seconds[3] = 0.0159;
+  make_exact(e);
   EXPECT_EQ(verdicts(e)[2], "head 3 adds 0.00 tokens a step at 0 % cost: drop it");
   e.tree_nodes = 1;
   EXPECT_EQ(verdicts(e).size(), 1u);
@@ -349,6 +396,7 @@ TEST(EvalVerdict, ThereIsNoneWhereDecodingIsNotLossless) {
   DecodeEvaluation e = evaluation_of({{Draft::plain, 10}, {Draft::heads, 20}});
   e.depth_tau = {1, 2};
   e.depth_seconds = {1, 1.1};
+  make_exact(e);
   EXPECT_EQ(verdicts(e).size(), 2u);
   e.results[1].divergences = {{0, 3, 0.1f, false}};  // a tie
   EXPECT_EQ(verdicts(e).size(), 2u);
