@@ -16,7 +16,16 @@ double quantile(const std::vector<double>& sorted, double share) {
 
 void set_latencies(const std::vector<Answer>& answers, Speed& speed) {
   std::vector<double> latencies;
-  for (const Answer& answer : answers) latencies.push_back(answer.prefill_seconds + answer.decode_seconds);
+  double prefilled = 0, prefill = 0, decode = 0;
+  for (const Answer& answer : answers) {
+    latencies.push_back(answer.prefill_seconds + answer.decode_seconds);
+    prefilled += static_cast<double>(answer.prefilled);
+    prefill += answer.prefill_seconds;
+    decode += answer.decode_seconds;
+  }
+  speed.prefill_mean_s = prefill / static_cast<double>(answers.size());
+  speed.prefill_tokens_per_s = prefill > 0 ? prefilled / prefill : 0;
+  speed.decode_mean_s = decode / static_cast<double>(answers.size());
   std::sort(latencies.begin(), latencies.end());
   for (const double seconds : latencies)
     speed.latency_mean_s += seconds / static_cast<double>(latencies.size());

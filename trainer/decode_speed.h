@@ -22,11 +22,13 @@ struct Speed {
   bool known = true;  // false: no answer went on behind its first token, and only latencies mean anything
   double tokens_per_s = 0, slowest = 0, fastest = 0;
   double latency_mean_s = 0, latency_median_s = 0, latency_p90_s = 0;
-  double step_seconds = 0;                        // of a forward and what belongs to it
-  double head_share = 0;                          // of the time of a step, in the heads
-  double backbone_seconds = 0, head_seconds = 0;  // of a step; the rest is choosing and book-keeping
-  double occupancy = 0;                           // mean sequences in a forward
-  double accept_length = 0;                       // tau of this run
+  double prefill_mean_s = 0, prefill_tokens_per_s = 0;  // of a prompt, the first draft included
+  double decode_mean_s = 0;                             // of an answer behind it
+  double step_seconds = 0;                              // of a forward and what belongs to it
+  double head_share = 0;                                // of the time of a step, in the heads
+  double backbone_seconds = 0, head_seconds = 0;        // of a step; the rest is choosing and book-keeping
+  double occupancy = 0;                                 // mean sequences in a forward
+  double accept_length = 0;                             // tau of this run
 };
 
 Speed speed_of(const DecodedSet& run);

@@ -32,6 +32,9 @@ OrderedJson speed_json(const DecodeEvaluation& evaluation, const DraftResult& re
       {"latency_mean_s", speed.latency_mean_s},
       {"latency_median_s", speed.latency_median_s},
       {"latency_p90_s", speed.latency_p90_s},
+      {"prefill_mean_s", speed.prefill_mean_s},
+      {"prefill_tokens_per_s", speed.prefill_tokens_per_s},
+      {"decode_mean_s", value_if(timed, speed.decode_mean_s)},
       {"step_s", value_if(timed, speed.step_seconds)},
       {"step_parts_s",
        {{"backbone", value_if(timed, speed.backbone_seconds)},
@@ -173,13 +176,23 @@ namespace {
 
 // Two tables, so that a terminal of 80 columns holds them.
 std::string drafts_table(const DecodeEvaluation& evaluation) {
-  std::string out = fmt::format("{:>7} {:>6} {:>15} {:>7}\n", "draft", "tau", "95 %", "exact");
+  std::string out = fmt::format("{:>7} {:>6} {:>15} {:>9} {:>7} {:>5} {:>8}\n", "draft", "tau", "95 %",
+                                "simulated", "exact", "ties", "failures");
   for (const DraftResult& r : evaluation.results) {
-    out += fmt::format(
-        "{:>7} {:>6.3f} {:>7.3f}-{:<7.3f} {:>7}\n", name(r.draft), r.accept_length, r.interval.first,
-        r.interval.second,
-        evaluation.sampled() ? "-" : fmt::format("{:.1f}%", 100 * share(r.exact, evaluation.prompts)));
+    const auto failures = std::count_if(r.divergences.begin(), r.divergences.end(),
+                                        [](const Divergence& d) { return d.failure; });
+    out += fmt::format("{:>7} {:>6.3f} {:>7.3f}-{:<7.3f}", name(r.draft), r.accept_length, r.interval.first,
+                       r.interval.second);
+    out += evaluation.sampled() ? fmt::format(" {:>9} {:>7} {:>5} {:>8}\n", "-", "-", "-", "-")
+                                : fmt::format(" {:>9.3f} {:>6.1f}% {:>5} {:>8}\n", r.simulated,
+                                              100 * share(r.exact, evaluation.prompts),
+                                              std::ssize(r.divergences) - failures, failures);
   }
+  const Speed& plain = evaluation.plain().speed;
+  out += fmt::format("prefill: {:.4f} s a prompt on average, {:.0f} prompt tokens a second",
+                     plain.prefill_mean_s, plain.prefill_tokens_per_s);
+  out +=
+      evaluation.has_speeds() ? fmt::format("; an answer behind it: {:.3f} s\n", plain.decode_mean_s) : "\n";
   if (!evaluation.has_speeds()) return out;
   out += fmt::format("{:>7} {:>8} {:>15} {:>8} {:>8} {:>9} {:>8} {:>8}\n", "draft", "tokens/s", "range",
                      "latency", "p90", "step cost", "speed-up", "tau/cost");

@@ -114,6 +114,7 @@ DecodedSet a_run(int steps, double seconds) {
   answer.offered = std::vector<int32_t>(static_cast<size_t>(steps), 3);
   answer.offered.push_back(0);
   answer.emitted = std::vector<int32_t>(static_cast<size_t>(steps), 4 / steps);
+  answer.prefilled = 30;
   answer.prefill_seconds = 0.5;
   answer.decode_seconds = seconds * steps;
   run.answers = {answer};
@@ -141,6 +142,9 @@ TEST(DecodeSpeed, AllFiguresAreOfTheMedianRunAndRunsTakeTurns) {
   EXPECT_DOUBLE_EQ(speeds[0].latency_mean_s, 8.5);
   EXPECT_DOUBLE_EQ(speeds[0].latency_median_s, 8.5);
   EXPECT_DOUBLE_EQ(speeds[0].latency_p90_s, 8.5);
+  EXPECT_DOUBLE_EQ(speeds[0].prefill_mean_s, 0.5);
+  EXPECT_DOUBLE_EQ(speeds[0].prefill_tokens_per_s, 60);
+  EXPECT_DOUBLE_EQ(speeds[0].decode_mean_s, 8);
   EXPECT_DOUBLE_EQ(speeds[0].step_seconds, 2);
   EXPECT_DOUBLE_EQ(speeds[0].backbone_seconds, 1.6);
   EXPECT_DOUBLE_EQ(speeds[0].head_seconds, 0.2);
@@ -439,6 +443,26 @@ TEST_F(DecodeEvaluationTest, NothingIsSaidOfSpeedsBehindNoForward) {
   for (int32_t token = 0; token < model_.weights().config.vocab_size; ++token)
     options_.stop_tokens.push_back(token);
   expect_nothing_timed(evaluate());
+}
+
+TEST_F(DecodeEvaluationTest, TableTellsPrefillAndDivergences) {
+  options_.drafts = {Draft::heads};
+  options_.batches = {};
+  DecodeEvaluation evaluation = evaluate();
+  const auto json = decode_json(evaluation, {0.1, 0.1});
+  EXPECT_NEAR(json["plain"]["prefill_mean_s"].get<double>() + json["plain"]["decode_mean_s"].get<double>(),
+              json["plain"]["latency_mean_s"].get<double>(), 1e-9);
+  EXPECT_GT(json["medusa"]["prefill_tokens_per_s"], 0.0);
+  DraftResult& heads = evaluation.results[1];
+  heads.accept_length = heads.simulated = 1.5;
+  heads.interval = {1.4, 1.6};
+  heads.exact = 5;
+  heads.divergences = {{0, 3, 0.1f, false}, {1, 3, 0.1f, false}, {2, 3, 9, true}};
+  const std::string table = decode_table(evaluation);
+  EXPECT_NE(table.find("  heads  1.500   1.400-1.600       1.500   62.5%     2        1\n"),
+            std::string::npos)
+      << table;
+  EXPECT_NE(table.find("prompt tokens a second; an answer behind it: "), std::string::npos) << table;
 }
 
 TEST_F(DecodeEvaluationTest, LookupAloneIsNotTakenForHeads) {
