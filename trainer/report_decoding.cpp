@@ -73,26 +73,29 @@ std::string cost_figure(const Json& d) {
 }
 
 std::string histogram_figure(const Json& d) {
-  const auto medusa = d.find("medusa");
-  if (medusa == d.end() || !medusa->is_object() || !medusa->contains("accepted_histogram")) return "";
+  const bool alone = d.contains("medusa");
+  const char* const key = alone ? "medusa" : "both";
+  const auto draft = d.find(key);
+  if (draft == d.end() || !draft->is_object() || !draft->contains("accepted_histogram")) return "";
   std::vector<int64_t> counts;
   std::vector<std::vector<std::string>> rows;
-  for (const Json& count : medusa->at("accepted_histogram")) {
+  for (const Json& count : draft->at("accepted_histogram")) {
     if (!count.is_number_integer()) return "";
     rows.push_back({std::to_string(counts.size()), std::to_string(count.get<int64_t>())});
     counts.push_back(count.get<int64_t>());
   }
-  const Json ci = medusa->value("tau_ci95", Json());
+  const Json ci = draft->value("tau_ci95", Json());
   const bool known = ci.is_array() && ci.size() == 2 && ci[0].is_number() && ci[1].is_number();
   const std::string interval = known ? fmt::format(" (95 % interval {:.3f} to {:.3f} over prompts)",
                                                    ci[0].get<double>(), ci[1].get<double>())
                                      : "";
-  const double simulated = number_at(d, {"medusa", "tau_simulated"});
+  const double simulated = number_at(d, {key, "tau_simulated"});
   const std::string walked =
       std::isfinite(simulated) ? fmt::format(", {} simulated", shown(simulated, 3)) : "";
   return figure("Accepted tokens", draw_histogram("share of steps by accepted tokens", counts),
-                fmt::format("With the heads' tree: {} tokens per step measured{}{}.",
-                            shown(number_at(d, {"medusa", "tau"}), 3), interval, walked),
+                fmt::format("With {}: {} tokens per step measured{}{}.",
+                            alone ? "the heads' tree" : "heads and lookup in one tree",
+                            shown(number_at(d, {key, "tau"}), 3), interval, walked),
                 html_table({"accepted", "steps"}, rows));
 }
 

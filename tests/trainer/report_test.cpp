@@ -122,6 +122,25 @@ TEST(Report, LookupAloneHasNoCardsOfHeads) {
   EXPECT_THAT(report_page(a_report()), HasSubstr("<dt>Tokens per step</dt><dd class=\"\">2.50"));
 }
 
+TEST(Report, AcceptedTokensAreShownOfBothToo) {
+  RunReport report = a_report();
+  report.decoding["both"] = report.decoding["medusa"];
+  report.decoding["both"]["tau"] = 2.75;
+  EXPECT_THAT(report_page(report), HasSubstr("With the heads' tree: 2.500 tokens per step"));
+  report.decoding.erase("medusa");
+  const std::string page = report_page(report);
+  EXPECT_THAT(page, HasSubstr("<h3>Accepted tokens</h3>"));
+  EXPECT_THAT(page, HasSubstr("With heads and lookup in one tree: 2.750 tokens per step"));
+}
+
+// What is got is measured beside what is needed; an older eval.json has it of batch 1 alone.
+TEST(Report, BreakEvenShowsWhatEachBatchGets) {
+  RunReport report = a_report();
+  EXPECT_THAT(report_page(report), HasSubstr("<td>2.50</td>"));
+  for (Json& batch : report.decoding["batches"]) batch["tau"] = 2.03125;
+  EXPECT_THAT(report_page(report), HasSubstr("<td>2.03</td>"));
+}
+
 TEST(Report, SampledAnswersAreNeitherLosslessNorDifferent) {
   RunReport report = a_report();
   report.decoding["temperature"] = 0.7;
