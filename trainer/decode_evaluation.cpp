@@ -33,6 +33,16 @@ std::vector<WalkCounts> counts_of(const std::vector<Answer>& answers) {
   return counts;
 }
 
+double tokens_per_forward(const std::vector<Answer>& answers) {
+  double tokens = 0, forwards = 0;
+  for (const Answer& answer : answers) {
+    tokens += static_cast<double>(answer.tokens.size());
+    forwards += static_cast<double>(
+        std::count_if(answer.offered.begin(), answer.offered.end(), [](int32_t nodes) { return nodes > 0; }));
+  }
+  return forwards > 0 ? tokens / forwards : 1.0;
+}
+
 DraftTree cut_tree(DraftTree tree, int depth) {
   std::erase_if(tree.paths, [&](const RankPath& path) { return std::cmp_greater(path.size(), depth); });
   return tree;
@@ -209,6 +219,7 @@ class DecodeEvaluator {
     const std::vector<WalkCounts> counts = counts_of(set.answers);
     result.accept_length = accept_length(counts);
     result.interval = bootstrap_interval(counts, kBootstrapSeed);
+    result.forward_tokens = tokens_per_forward(set.answers);
     for (const Answer& answer : set.answers) {
       for (const int32_t emitted : answer.emitted) {
         result.histogram.resize(std::max(result.histogram.size(), static_cast<size_t>(emitted)));

@@ -42,6 +42,7 @@ struct DraftResult {
   Speed speed;               // over the first speed_prompts prompts
   double accept_length = 1;  // tau, measured
   std::pair<double, double> interval{1, 1};
+  double forward_tokens = 1;       // tokens a forward: a last root that ends an answer takes a step but none
   double simulated = 1;            // the walk over ranks and copies; equal in f32
   int64_t walk_differences = 0;    // prompts whose steps were not those of the walk
   std::vector<int64_t> histogram;  // [accepted tokens] steps

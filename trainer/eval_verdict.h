@@ -12,11 +12,13 @@ namespace gorgon {
 // Against plain decoding: of tokens per second, and of the seconds of a step (overhead c).
 double speedup(const DecodeEvaluation& evaluation, const DraftResult& result);
 double overhead(const DecodeEvaluation& evaluation, const DraftResult& result);
-double tau_over_overhead(const DecodeEvaluation& evaluation,
-                         const DraftResult& result);  // = speedup, ideally
+// What the speed-up should be, by the tokens of all prompts: tokens a forward with the draft over those of
+// plain decoding, over the overhead. That is tau / overhead but for last roots, which end answers without a
+// forward.
+double tau_over_overhead(const DecodeEvaluation& evaluation, const DraftResult& result);
 
-// A line for each draft whose speed-up is more than 10 % off tau / step cost, which it should be: then the
-// timed prompts are not like all of them, or the machine was busy.
+// A line for each draft whose speed-up is more than 10 % off that: then the timed prompts are not like all.
+// Where all are timed both are the same.
 std::vector<std::string> speed_warnings(const DecodeEvaluation& evaluation);
 
 // One line for each head ("head 3 adds 0.03 tokens a step at 4 % cost: drop it") and one for the whole ("do

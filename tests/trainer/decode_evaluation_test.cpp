@@ -183,13 +183,17 @@ TEST(EvalReport, SaysWhereSpeedUpIsNotTauOverCost) {
   e.results.resize(2);
   e.results[1].draft = Draft::heads;
   for (DraftResult& result : e.results) result.speed = speed_of(a_run(4, 1));
-  e.results[1].accept_length = 2;
+  e.results[1].forward_tokens = 2;
   e.results[1].speed.step_seconds = 1.25;  // tau / cost 1.6
   e.results[1].speed.tokens_per_s = 1.7;
   EXPECT_TRUE(speed_warnings(e).empty());
   e.results[1].speed.tokens_per_s = 1.8;
   ASSERT_EQ(speed_warnings(e).size(), 1u);
   EXPECT_EQ(speed_warnings(e)[0].find("heads: the speed-up 1.80 is not tau / step cost 1.60"), 0u);
+  EXPECT_NE(speed_warnings(e)[0].find("the timed prompts (the first 16 of 40) are not like all"),
+            std::string::npos);
+  e.timed_prompts = 40;
+  EXPECT_TRUE(speed_warnings(e).empty()) << "no prompt is unlike all";
   const auto json = decode_json(e, {});
   EXPECT_DOUBLE_EQ(json["tau_over_overhead"], 1.6);
   EXPECT_DOUBLE_EQ(json["medusa"]["tau_over_overhead"], 1.6);
@@ -463,6 +467,19 @@ TEST_F(DecodeEvaluationTest, TableTellsPrefillAndDivergences) {
             std::string::npos)
       << table;
   EXPECT_NE(table.find("prompt tokens a second; an answer behind it: "), std::string::npos) << table;
+}
+
+// Short answers, whose last roots are many of the steps: they take no forward, and explain no speed.
+TEST_F(DecodeEvaluationTest, OfAllPromptsTheSpeedUpIsTauOverCost) {
+  options_.max_new_tokens = 3;
+  options_.speed_prompts = std::ssize(prompts_);
+  options_.batches = {};
+  const DecodeEvaluation evaluation = evaluate();
+  EXPECT_TRUE(speed_warnings(evaluation).empty());
+  for (const DraftResult& result : evaluation.results) {
+    const double expected = tau_over_overhead(evaluation, result);
+    EXPECT_NEAR(speedup(evaluation, result), expected, 1e-9 * expected);  // rounding of a few divisions
+  }
 }
 
 TEST_F(DecodeEvaluationTest, LookupAloneIsNotTakenForHeads) {
