@@ -81,7 +81,10 @@ int64_t count_supervised(const std::vector<int32_t>& labels) {
 class Collector {
  public:
   Collector(const PrepareOptions& options, PreparedDataset& out)
-      : out_(out), split_(options.split), packer_(options.packing, options.max_seq_length, out.dataset) {}
+      : out_(out),
+        split_(options.split),
+        context_length_(options.context_length > 0 ? options.context_length : INT64_MAX),
+        packer_(options.packing, options.max_seq_length, out.dataset) {}
 
   void add(const DataLine& line, const Result& result) {
     const Document& document = result.document;
@@ -97,6 +100,9 @@ class Collector {
       return;
     }
     ++report.documents;
+    const auto answer = std::find_if(document.labels.begin(), document.labels.end(),
+                                     [](int32_t label) { return label != -100; });
+    if (answer - document.labels.begin() >= context_length_) ++beyond_context_;
     if (result.prompt) prompts_.push_back(prompt_hash(*result.prompt));
     report.tokens += static_cast<int64_t>(document.tokens.size());
     report.supervised_tokens += count_supervised(document.labels);
@@ -118,6 +124,8 @@ class Collector {
     }
   }
 
+  int64_t beyond_context() const { return beyond_context_; }  // documents whose answers begin behind it
+
  private:
   // Why the row is left out; "" where it is not.
   std::string why_not(const Result& result) {
@@ -131,6 +139,7 @@ class Collector {
   std::optional<Split> split_;
   std::unordered_set<std::string> seen_;  // SHA-256 of the prompts
   std::vector<uint64_t> prompts_;
+  int64_t context_length_, beyond_context_ = 0;
   Packer packer_;
 };
 
@@ -138,6 +147,17 @@ std::string names_of(const std::vector<std::string>& files) {
   std::string names;
   for (const std::string& file : files) names += (names.empty() ? "" : ", ") + file;
   return names;
+}
+
+// No max_seq_length makes such rows usable.
+void check_context(const PrepareOptions& options, const PrepareReport& report, int64_t beyond_context) {
+  if (report.sequences > report.empty_sequences || beyond_context == 0 || beyond_context < report.documents)
+    return;
+  fail(ExitCode::data,
+       {names_of(options.files), "",
+        "prompts shorter than the model's context of " + std::to_string(options.context_length) + " tokens",
+        beyond_context == 1 ? "1 row, which is longer" : std::to_string(beyond_context) + " rows, all longer",
+        "shorten or remove them"});
 }
 
 void check_usable(const PrepareOptions& options, const PrepareReport& report) {
@@ -258,6 +278,7 @@ PreparedDataset prepare(const PrepareOptions& options, const Tokenizer& tokenize
     if (progress) progress(source.bytes_done(), source.bytes_total());
   }
   collector.finish();
+  check_context(options, out.report, collector.beyond_context());
   check_usable(options, out.report);
   out.dataset.attributes = identity(options, tokenizer, source.sha256());
   out.dataset.attributes[kReportKey] = save(out.report);

@@ -21,6 +21,7 @@ class ThreadPool;
 struct PrepareOptions {
   std::vector<std::string> files;  // JSONL: paths or globs
   int64_t max_seq_length = 2048;   // tokens
+  int64_t context_length = 0;      // tokens that max_seq_length can be raised to; 0: any number
   Packing packing = Packing::wrapped;
   int64_t vocabulary = 0;  // ids of rows of tokens lie below; 0: the tokenizer's (a model may have more)
   RowColumns columns;

@@ -47,7 +47,9 @@ PrepareOptions prepare_options(const RunConfig& config, const std::vector<std::s
   PrepareOptions options;
   options.files = files;
   options.max_seq_length = config.max_seq_length;
-  options.vocabulary = load_model_config(config.model_path).vocab_size;
+  const ModelConfig model = load_model_config(config.model_path);
+  options.context_length = model.max_position_embeddings;
+  options.vocabulary = model.vocab_size;
   options.packing = packing_of(config);
   options.assistant_only_loss = config.assistant_only_loss;
   options.columns = config.columns;

@@ -153,7 +153,39 @@ TEST_F(Prepare, NoUsableRowIsAnErrorWithCounts) {
               HasSubstr("found 1 row: 1 whose supervised tokens are all clipped; raise max_seq_length"));
 }
 
+// No max_seq_length helps a prompt that the model has no place for.
+TEST_F(Prepare, PromptsBeyondTheContextAreToldAsSuch) {
+  const TemporaryDirectory folder;
+  const auto rows =
+      folder.write("c.jsonl", R"({"input_ids": [5, 6, 7, 8, 9], "labels": [-100, -100, -100, -100, 9]})");
+  PrepareOptions options = options_for(rows, 3, Packing::none);
+  options.context_length = 4;
+  EXPECT_EQ(error_of(ExitCode::data, [&] { prepare_with(options); }),
+            rows.string() +
+                ": expected prompts shorter than the model's context of 4 tokens, found 1 row, which "
+                "is longer; shorten or remove them");
+  options.context_length = 5;
+  EXPECT_THAT(error_of(ExitCode::data, [&] { prepare_with(options); }), HasSubstr("raise max_seq_length"));
+  options.max_seq_length = 5;
+  EXPECT_EQ(prepare_with(options).report.sequences, 1);
+}
+
 class LoadOrPrepare : public WithRealTextModel {};
+
+// What is read has the hashes that were made; without them nobody could say what was trained on.
+TEST_F(LoadOrPrepare, KeepsTheHashesOfThePrompts) {
+  const TemporaryDirectory folder;
+  const auto path = folder.path() / "dataset.h5";
+  const auto options = options_for(folder.write("rows.jsonl", generated(9)));
+  const PreparedDataset made = load_or_prepare_with(path, options);
+  EXPECT_GT(made.prompts.size(), 0);
+  const PreparedDataset read = load_or_prepare_with(path, options);
+  EXPECT_EQ(read.made_because, "");
+  EXPECT_TRUE(read.prompts == made.prompts);
+  std::filesystem::remove(prompts_file(path));
+  EXPECT_EQ(load_or_prepare_with(path, options).made_because, "the hashes of its prompts are missing");
+  EXPECT_TRUE(PromptHashes::read(prompts_file(path)) == made.prompts);
+}
 
 TEST_F(LoadOrPrepare, ReadsWhatIsUpToDateAndMakesTheRest) {
   const TemporaryDirectory folder;
