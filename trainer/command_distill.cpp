@@ -102,9 +102,9 @@ int distill_command(const DistillArguments& arguments, Console& console, const S
         distill(backbone, set.prompts, text.tokenizer, options, arguments.output, stream, share, &progress);
   }
   if (!ranks.is_first()) return 0;
-  fmt::print("{} {} ({} rows)\n",
+  fmt::print("{} {} ({})\n",
              outcome == DistillOutcome::complete ? "wrote" : "already complete:", arguments.output.string(),
-             set.prompts.size());
+             count_of(std::ssize(set.prompts), "row"));
   return 0;
 }
 

@@ -13,7 +13,8 @@ namespace gorgon {
 
 int export_command(const ExportArguments& arguments, Console& console, const StopSignal& stop) {
   require_new_directory(arguments.output);
-  const FoundHeads found = find_heads(arguments.heads, console);
+  FoundHeads found = find_heads(arguments.heads, console);
+  if (!arguments.model.empty()) found.config.model_path = arguments.model.string();
   if (found.is_export) {
     fail(ExitCode::checkpoint,
          {arguments.heads.string(), "", "a run directory or a checkpoint", "an export", ""});

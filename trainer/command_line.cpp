@@ -1,11 +1,14 @@
 #include "trainer/command_line.h"
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <new>
 #include <string>
+#include <system_error>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -169,10 +172,12 @@ void add_dtype(CLI::App* command, std::string& dtype) {
       ->check(CLI::IsMember({"bf16", "f32"}));
 }
 
+constexpr const char* kModelHelp = "the frozen model, where it is not at the run's model_path";
+
 // What decoding commands share.
 template <typename Arguments>
 void add_decoding(CLI::App* command, Arguments& a) {
-  command->add_option("--model", a.model, "the frozen model, where it is not at the run's model_path");
+  command->add_option("--model", a.model, kModelHelp);
   command->add_option("--max-new-tokens", a.max_new_tokens, "cap of an answer")
       ->check(from(1))
       ->capture_default_str();
@@ -192,16 +197,27 @@ void add_data(CLI::App* command, Arguments& a) {
   command->add_option("--limit", a.limit, "prompts to take")->check(from(1));
 }
 
+// Option of a temperature; CLI::Range alone takes "nan".
+CLI::Option* add_temperature(CLI::App* command, double& temperature) {
+  const auto is_number = [](const std::string& text) {
+    return CLI::detail::to_lower(text).find("nan") == std::string::npos ? "" : "is not a number: " + text;
+  };
+  return command->add_option("--temperature", temperature, "0 = greedy")
+      ->check(is_number)
+      ->check(CLI::Range(0.0, 100.0));
+}
+
 void add_top_p(CLI::App* command, double& top_p) {
   command->add_option("--top-p", top_p, "draw from the most probable tokens up to this much probability")
-      ->check(CLI::Range(0.01, 1.0));
+      ->check(CLI::Range(0.01, 1.0))
+      ->needs("--temperature");
 }
 
 template <typename Arguments>
 void add_drafting(CLI::App* command, Arguments& a) {
   command->add_option("--tree", a.tree,
                       "tree.json, or a JSON list of rank paths (default: beside the heads, else the chain)");
-  command->add_option("--temperature", a.temperature, "0 = greedy")->check(CLI::Range(0.0, 100.0));
+  add_temperature(command, a.temperature);
   command->add_option("--seed", a.seed, "of the draws at a temperature")->check(from(0));
 }
 
@@ -251,7 +267,7 @@ void add_distill(CLI::App& app, Arguments& arguments) {
   command->add_option("--max-new-tokens", a.max_new_tokens, "cap of an answer")
       ->check(from(1))
       ->capture_default_str();
-  command->add_option("--temperature", a.temperature, "0 = greedy")->check(CLI::Range(0.0, 100.0));
+  add_temperature(command, a.temperature);
   add_top_p(command, a.top_p);
   command->add_option("--seed", a.seed, "of the draws at a temperature")->check(from(0));
   add_ranks(command, arguments,
@@ -269,6 +285,7 @@ void add_export(CLI::App& app, Arguments& arguments) {
       ->required()
       ->check(CLI::IsMember({"hf"}));
   command->add_option("--output", a.output, "new or empty directory")->required();
+  command->add_option("--model", a.model, kModelHelp);
   command->callback(
       [&arguments] { arguments.run = stoppable(export_command, arguments.exported, kNothing); });
 }
@@ -310,6 +327,15 @@ struct Failure {
 };
 
 // Of the exception being handled.
+constexpr const char* kUnprinted = "standard output: expected a place that takes what is printed, found ";
+constexpr const char* kPrintElsewhere = "; free some space, or print to another place";
+
+// What was printed has left the process: a full disk under a redirection is no success.
+void check_printed() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+  throw Error(ExitCode::resource, kUnprinted + std::string(std::strerror(errno)) + kPrintElsewhere);
+}
+
 Failure current_failure() {
   try {
     throw;
@@ -320,6 +346,9 @@ Failure current_failure() {
             ExitCode::resource};
   } catch (const std::filesystem::filesystem_error& error) {
     return {error.path1().string() + ": " + error.code().message(), ExitCode::resource};
+  } catch (const std::system_error& error) {  // of fmt::print
+    if (std::ferror(stdout) == 0) return {error.what(), ExitCode::resource};
+    return {kUnprinted + error.code().message() + kPrintElsewhere, ExitCode::resource};
   } catch (const std::exception& error) {
     return {std::string(error.what()) + "; this is a defect of gorgon, please report it", ExitCode::internal};
   }
@@ -384,6 +413,7 @@ int run(const Arguments& arguments, const LaunchEnvironment& launched) {
   try {
     ranks = join_ranks(launched, std::move(terms), console);
     const int status = arguments.run(console, *ranks);
+    check_printed();
     ranks->leave();
     return status;
   } catch (const NotMet& error) {

@@ -95,6 +95,7 @@ int tree_command(const TreeArguments& arguments, Console& console, const StopSig
 struct ExportArguments {
   std::filesystem::path heads;   // a run directory or a checkpoint
   std::filesystem::path output;  // a new or empty directory
+  std::filesystem::path model;   // empty = the run's
 };
 int export_command(const ExportArguments& arguments, Console& console, const StopSignal& stop);
 

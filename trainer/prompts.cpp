@@ -16,6 +16,7 @@ namespace gorgon {
 namespace {
 
 constexpr const char* kNoPrompt = "no prompt";
+constexpr const char* kEmptyPrompt = "an empty prompt";
 
 // A row's prompt, or why it has none.
 struct Found {
@@ -28,6 +29,9 @@ Found of_messages(const std::vector<Message>& messages, const TextModel& text) {
   const bool has_user =
       std::any_of(asked.begin(), asked.end(), [](const Message& m) { return m.role == "user"; });
   if (!has_user) return {std::nullopt, kNoPrompt};
+  const Message& last = asked.back();
+  if (last.role == "user" && last.content.find_first_not_of(" \t\r\n") == std::string::npos)
+    return {std::nullopt, kEmptyPrompt};
   try {
     return {make_prompt(asked, text), ""};
   } catch (const Error& error) {

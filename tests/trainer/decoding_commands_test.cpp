@@ -100,6 +100,20 @@ TEST_F(DecodingCommands, EmptyPromptIsSaidToBeEmpty) {
               HasSubstr("error: --prompt@1: expected valid UTF-8, found '\\xff'; type it again"));
 }
 
+TEST_F(DecodingCommands, EmptyPromptsOfAFileAreLeftOut) {
+  std::ofstream(at("prompts.jsonl")) << R"({"messages": [{"role": "user", "content": " "}]})" << '\n';
+  const std::vector<std::string> words{
+      "distill", at("run.yaml"), "--output", at("own"), "--set", "train_dataset_path=" + at("prompts.jsonl")};
+  ProgramResult result = run_program(words);
+  EXPECT_EQ(result.status, 4);
+  EXPECT_THAT(result.err, HasSubstr("found 1 row left out: an empty prompt (1)"));
+  std::ofstream(at("prompts.jsonl"), std::ios::app)
+      << R"({"messages": [{"role": "user", "content": "one"}]})" << '\n';
+  result = run_program(words);
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("(1 row)"));
+}
+
 TEST_F(DecodingCommands, SpeedsAreResults) {
   const ProgramResult result = generate("run", {"--compare", "--temperature", "1.5", "--top-p", "0.01"});
   EXPECT_THAT(result.out, HasSubstr("times as fast"));

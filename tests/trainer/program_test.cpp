@@ -50,6 +50,19 @@ TEST(Program, NamesTheNearestCommandAndTheHelpThatTellsMore) {
   says({"eval"}, "RUN is required; gorgon eval --help shows what there is");
   says({"generate", "run", "--prompt", "a", "--seed", "-1"},
        "--seed: expected a whole number from 0, found '-1'; gorgon generate --help shows what there is");
+  says({"generate", "run", "--prompt", "a", "--temperature", "nan"},
+       "--temperature: is not a number: nan; gorgon generate --help shows what there is");
+  says({"generate", "run", "--prompt", "a", "--top-p", "0.5"},
+       "--top-p requires --temperature; gorgon generate --help shows what there is");
+}
+
+TEST(Program, AFullDiskUnderItsOutputIsNoSuccess) {
+  const TemporaryDirectory folder;
+  const fs::path errors = folder.path() / "errors";
+  const int status = std::system(("\"" GORGON_PROGRAM "\" keys >/dev/full 2>" + errors.string()).c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 6);
+  EXPECT_THAT(file_text(errors), HasSubstr("error: standard output: expected a place that takes what is "
+                                           "printed, found No space left on device"));
 }
 
 // The example under every --help is run as it stands, but for what it reads and writes: a tiny run.
