@@ -136,6 +136,28 @@ def lossless(data):
     return lines
 
 
+def evaluation(data):
+    """`gorgon tree` and `gorgon eval` on held-out prompts: the drafts, break-even, the verdict."""
+    found = data["evaluation"]
+    tree = f"{data['tree']['nodes']} nodes of {data['tree']['prompts']} calibration prompts: {', '.join(map(str, data['tree']['paths']))}"
+    lines = [f"Device: {data['device']}. Command: `{data['command']}`. Heads: {data['heads']}. Tree: {tree}.", "",
+             f"{found['prompts']} prompts, {found['tokens']:,} tokens, {found['dtype']}; speeds over the first {found['timed_prompts']}.", "",
+             "| draft | tokens a step | tokens/s | slowest-fastest | latency, mean | p90 | step cost | speed-up | exact |", "|---|---|---|---|---|---|---|---|---|"]
+    names = {"plain": "plain", "medusa": "heads", "lookup": "lookup", "both": "both"}
+    for key, name in names.items():
+        d = found[key]
+        lines.append(f"| {name} | {d['tau']:.3f} ({d['tau_ci95'][0]:.3f}-{d['tau_ci95'][1]:.3f}) | {d['tokens_per_s']:.1f} |"
+                     f" {d['tokens_per_s_range'][0]:.1f}-{d['tokens_per_s_range'][1]:.1f} | {d['latency_mean_s']:.3f} s |"
+                     f" {d['latency_p90_s']:.3f} s | {d['overhead']:.2f} | {d['speedup']:.2f} | {100 * d['exact_match']:.1f} % |")
+    lines += ["", "| batch | draft | plain tokens/s | with it | needs, tokens a step | gets | at a time |", "|---|---|---|---|---|---|---|"]
+    for b in found["batches"]:
+        gets = next(found[key]["tau"] for key, name in names.items() if name == b["draft"])
+        lines.append(f"| {b['batch']} | {b['draft']} | {b['plain_tokens_per_s']:.1f} | {b['tokens_per_s']:.1f} | {b['break_even_tau']:.2f} |"
+                     f" {gets:.2f} | {b['occupancy']:.1f} |")
+    lines += ["", *(f"- {line}" for line in found["verdict"])]
+    return lines + (["", data["note"]] if "note" in data else [])
+
+
 def rounds(data):
     return answers(data) if "transformers" in data.get("versions", {}) else decoding(data)
 
@@ -201,8 +223,8 @@ def gpu(data):
 
 
 # What a kind of file has on its first level, and what makes a section of it; the first that fits counts.
-KINDS = (("benchmarks", kernels), ("holds", lossless), ("efficiency", ranks), ("pairs", comparison), ("rounds", rounds), ("forms", forms),
-         ("good_heads", good_heads), ("gradient_filter", gradient_filter), ("results", gpu))
+KINDS = (("benchmarks", kernels), ("holds", lossless), ("evaluation", evaluation), ("efficiency", ranks), ("pairs", comparison),
+         ("rounds", rounds), ("forms", forms), ("good_heads", good_heads), ("gradient_filter", gradient_filter), ("results", gpu))
 
 
 def section(path):
