@@ -47,7 +47,12 @@ mkdir "$work/other"
 rm "$work/other"/*.jsonl  # nothing but the model lies on the other machine
 "$build/trainer/gorgon" train "$work/run.yaml" --set global_batch_size=4 --set "output_dir=$work/gpus" --gpus 2 >"$work/gpus.out" 2>&1
 same() { cmp -s "$work/$1/medusa_heads.safetensors" "$work/gpus/medusa_heads.safetensors"; }
-bytes_received() { on $b cat /sys/class/net/veth-b/statistics/rx_bytes; }
+# What TCP carried to both: every packet has 66 bytes of Ethernet, IPv4 and TCP with time stamps around it.
+payload_received() {
+  for side in $a $b; do
+    on $side bash -c 'cat /sys/class/net/veth-[ab]/statistics/rx_{bytes,packets}' | paste -sd' '
+  done | awk '{ sum += $1 - 66 * $2 } END { printf "%d", sum }'
+}
 
 port=29511
 # rank NUMBER MACHINE FOLDER RUN [--set ...]: one rank by variables; its status is written down.
@@ -61,22 +66,88 @@ rank() {
 status() { cat "$work/$1.$2.status"; }
 soon() { for _ in $(seq 600); do if "$@"; then return 0; fi; sleep 0.1; done; return 1; }
 
-before=$(bytes_received)
-rank 0 $a "$work" tcp & first=$!
-rank 1 $b "$work/other" tcp & second=$!
-wait $first $second
-[ "$(status tcp 0) $(status tcp 1)" = "0 0" ] || failed "two machines over TCP"
+# both RUN [--set ...]: rank 0 on the first machine, rank 1 on the second, to the end.
+both() {
+  port=$((port + 1))
+  rank 0 $a "$work" "$@" & first=$!
+  rank 1 $b "$work/other" "$@" & second=$!
+  wait $first $second
+  [ "$(status "$1" 0) $(status "$1" 1)" = "0 0" ] || failed "two machines over TCP: $1"
+}
+both tcp
 same tcp || failed "two machines over TCP: the bits of one machine"
 [ -s "$work/other/tcp/logs/rank-1.log" ] && [ ! -s "$work/tcp.1.out" ] || failed "rank 1 logs on its own machine and prints nothing"
-held "two machines over TCP: the bits of --gpus 2; $(($(bytes_received) - before)) bytes reached the second in 8 steps"
+held "two machines over TCP: the bits of --gpus 2"
+
+# Bytes of a step: what 200 more steps bring, which are all that two runs differ in. For 2 heads of one ResBlock, H = 32, V = 536, bf16
+# and n = 2 by the formula of docs/traffic.md; a sequence a rank, so that no head has more than 64 rows, to which they are padded. Beside
+# it a step's report (3 numbers of each rank) and the question whether to stop. The watch's words are a few bytes a second.
+received() {
+  for side in $a $b; do
+    on $side bash -c 'cat /sys/class/net/veth-[ab]/statistics/rx_{bytes,packets}' | paste -sd' '
+  done | awk '{ sum += $1 - 66 * $2 } END { printf "%d", sum }'
+}
+
+port=29511
+# rank NUMBER MACHINE FOLDER RUN [--set ...]: one rank by variables; its status is written down.
+rank() {
+  local number=$1 machine=$2 folder=$3 run=$4; shift 4
+  set +e
+  GORGON_JOB=$run RANK=$number WORLD_SIZE=2 LOCAL_RANK=0 MASTER_ADDR=10.77.0.1 MASTER_PORT=$port on "$machine" "$build/trainer/gorgon" train \
+    "$folder/run.yaml" --set global_batch_size=4 --set "output_dir=$folder/$run" "$@" >"$work/$run.$number.out" 2>"$work/$run.$number.err"
+  echo $? >"$work/$run.$number.status"
+}
+status() { cat "$work/$1.$2.status"; }
+soon() { for _ in $(seq 600); do if "$@"; then return 0; fi; sleep 0.1; done; return 1; }
+
+# both RUN [--set ...]: rank 0 on the first machine, rank 1 on the second, to the end.
+both() {
+  port=$((port + 1))
+  rank 0 $a "$work" "$@" & first=$!
+  rank 1 $b "$work/other" "$@" & second=$!
+  wait $first $second
+  [ "$(status "$1" 0) $(status "$1" 1)" = "0 0" ] || failed "two machines over TCP: $1"
+}
+both tcp
+same tcp || failed "two machines over TCP: the bits of one machine"
+[ -s "$work/other/tcp/logs/rank-1.log" ] && [ ! -s "$work/tcp.1.out" ] || failed "rank 1 logs on its own machine and prints nothing"
+held "two machines over TCP: the bits of --gpus 2"
+
+# Bytes of a step: what 200 more steps bring, which are all that two runs differ in. For 2 heads of one ResBlock, H = 32, V = 536, bf16,
+# n = 2, by the formula of docs/traffic.md; a sequence a rank, so that no head has more than 64 rows, to which they are padded.
+received() {
+  local before=$(payload_received)
+  both "$@" --set global_batch_size=2 --set eval_steps=0 --set save_steps=0 --set logging_steps=0
+  echo $(($(payload_received) - before))
+}
+for mode in replicate vocab; do
+  few=$(received $mode-50 --set parallel_heads=$mode --set max_steps=50)
+  many=$(received $mode-250 --set parallel_heads=$mode --set max_steps=250)
+  states=$(python3 - "$work" $mode <<'END'
+import json, sys
+rows = [[json.loads(line).get("rows") for line in open(f"{sys.argv[1]}/{sys.argv[2]}-{steps}/metrics.jsonl")] for steps in (50, 250)]
+print((sum(r for r in rows[1] if r) - sum(r for r in rows[0] if r)) / 200)
+END
+  )
+  awk -v mode=$mode -v found=$(((many - few) / 200)) -v states="$states" 'BEGIN {
+    heads = 2; hidden = 32; vocabulary = 536; rows = 64 * heads
+    if (mode == "replicate") formula = 2 * heads * (hidden * hidden + hidden + vocabulary * hidden) * 2 + 2 * heads * 48 + 2 * 2 * heads * 8
+    else formula = states * hidden * 2 + rows * hidden * (2 + 4) + heads * hidden * 2 + 2 * 12 * rows + 2 * 4 * rows + 2 * 4 * 3 * heads
+    beside = 2 * 3 * 8 + 2 * 8
+    printf "%s: two machines received %d bytes a step, %.0f by the formula and %d beside it\n", mode, found, formula, beside
+    difference = found - formula - beside
+    exit (difference < 0 ? -difference : difference) > 0.002 * formula
+  }' >"$work/$mode.traffic" || { cat "$work/$mode.traffic"; failed "$mode: the bytes of the formula"; }
+  held "$(cat "$work/$mode.traffic")"
+done
 
 long=(--set max_steps=1000000 --set eval_steps=0 --set save_steps=100 --set logging_steps=0 --set ddp_timeout=5)
-steps() { [ -d "$work/$1/checkpoint-$2" ]; }
+saved() { ls -d "$work/$1"/checkpoint-* >/dev/null 2>&1; }  # the first is gone when there are newer ones
 for how in killed unplugged; do
   port=$((port + 1))
   rank 0 $a "$work" $how "${long[@]}" & first=$!
   rank 1 $b "$work/other" $how "${long[@]}" & second=$!
-  soon steps $how 200 || failed "$how: steps"
+  soon saved $how || failed "$how: steps"
   began=$(date +%s)
   if [ $how = killed ]; then
     ip netns pids $b | xargs kill -9
@@ -89,7 +160,7 @@ for how in killed unplugged; do
   [ "$(status $how 0)" = 7 ] || failed "$how: rank 0 ends with 7, not $(status $how 0)"
   grep -q "error: rank 1 on gorgon-b: step [0-9]*: expected its part" "$work/$how.0.err" || failed "$how: rank 0 says who"
   [ $how = killed ] || [ "$(status $how 1)" = 7 ] || failed "$how: rank 1 ends with 7 too"
-  steps $how 200 || failed "$how: checkpoints stay"
+  saved $how || failed "$how: checkpoints stay"
   held "$how: $(sed -n 's/^error: //p' "$work/$how.0.err" | head -1 | cut -d';' -f1) ($seconds s)"
 done
 
