@@ -46,4 +46,31 @@ bool SideQueue::Mark::passed() const noexcept {
   return cuda::passed(device_, event_);
 }
 
+HoldClock::~HoldClock() {
+  for (const Hold& hold : open_) {
+    cuda::destroy_mark(hold.device, hold.before);
+    cuda::destroy_mark(hold.device, hold.behind);
+  }
+}
+
+void HoldClock::hold(const SideQueue::Mark& mark, const Stream& stream) {
+  void* before = cuda::create_time(stream);
+  mark.hold(stream);
+  open_.push_back({stream.device().index, before, cuda::create_time(stream)});
+}
+
+double HoldClock::take() {
+  double sum = 0;
+  while (!open_.empty()) {
+    const auto [device, before, behind] = open_.front();
+    const double seconds = cuda::seconds_between(device, before, behind);
+    if (seconds < 0) break;
+    sum += seconds;
+    cuda::destroy_mark(device, before);
+    cuda::destroy_mark(device, behind);
+    open_.pop_front();
+  }
+  return sum;
+}
+
 }  // namespace gorgon

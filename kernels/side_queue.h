@@ -1,5 +1,7 @@
 #pragma once
 
+#include <deque>
+
 #include "kernels/device.h"
 
 namespace gorgon {
@@ -39,6 +41,27 @@ class SideQueue {
   void* queue_;
 };
 
+// How long streams stand still at marks: the device takes the time in front of each hold and behind it. The
+// host waits for neither. One thread at a time.
+class HoldClock {
+ public:
+  HoldClock() = default;
+  ~HoldClock();
+  HoldClock(const HoldClock&) = delete;
+  HoldClock& operator=(const HoldClock&) = delete;
+
+  void hold(const SideQueue::Mark& mark, const Stream& stream);  // mark.hold(stream)
+  // Seconds of those holds that their streams have passed since the last call.
+  double take();
+
+ private:
+  struct Hold {
+    int device;
+    void *before, *behind;
+  };
+  std::deque<Hold> open_;  // oldest first
+};
+
 // What comes next in `later` waits for what `earlier` has to do now; both are of one device. The host waits
 // for neither.
 void follow(const Stream& later, const Stream& earlier);
@@ -53,6 +76,9 @@ void* create_mark(int index, void* queue);
 void destroy_mark(int index, void* mark) noexcept;
 void hold(const Stream& stream, void* mark);
 bool passed(int index, void* mark) noexcept;
+void* create_time(const Stream& stream);  // the time when the stream comes here; destroy_mark ends it
+// Negative where the stream has not come to `end` yet.
+double seconds_between(int index, void* begin, void* end) noexcept;
 }  // namespace cuda
 
 }  // namespace gorgon

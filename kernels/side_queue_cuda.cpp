@@ -4,9 +4,9 @@
 namespace gorgon::cuda {
 namespace {
 
-cudaEvent_t event_in(cudaStream_t stream) {
+cudaEvent_t event_in(cudaStream_t stream, unsigned flags = cudaEventDisableTiming) {
   cudaEvent_t event = nullptr;
-  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
+  check(cudaEventCreateWithFlags(&event, flags), "cudaEventCreate");
   check(cudaEventRecord(event, stream), "cudaEventRecord");
   return event;
 }
@@ -64,6 +64,21 @@ bool passed(int index, void* mark) noexcept {
   const cudaError_t status = cudaEventQuery(static_cast<cudaEvent_t>(mark));
   if (status != cudaSuccess) cudaGetLastError();  // this thread's next call starts clean
   return status != cudaErrorNotReady;
+}
+
+void* create_time(const Stream& stream) {
+  const Queue& queue = queue_of(stream);
+  select_device(queue.device);
+  return event_in(queue.stream, cudaEventDefault);
+}
+
+double seconds_between(int index, void* begin, void* end) noexcept {
+  if (!passed(index, end)) return -1;
+  float milliseconds = 0;
+  const cudaError_t status =
+      cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(begin), static_cast<cudaEvent_t>(end));
+  if (status != cudaSuccess) cudaGetLastError();  // the device has failed: the next call tells
+  return status == cudaSuccess ? static_cast<double>(milliseconds) / 1e3 : 0;
 }
 
 }  // namespace gorgon::cuda

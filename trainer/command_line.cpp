@@ -109,6 +109,8 @@ void add_plan(CLI::App& app, Arguments& arguments) {
                                   "Example:\n  gorgon plan configs/quickstart.yaml --set load_in_4bit=true");
   command->add_option("CONFIG", a.config, "YAML file; configs/README.md lists its keys")->required();
   command->add_option("--set", a.overrides, kSetHelp)->allow_extra_args(false);
+  command->add_option("--ranks,--gpus", a.ranks, "processes that share the work, one a GPU (docs/cluster.md)")
+      ->check(CLI::Range(1, 1 << 16));
   command->callback([&arguments] {
     arguments.run = [&arguments](Console& console, RankGroup&) {
       return plan_command(arguments.plan, console);

@@ -9,7 +9,9 @@
 #include "kernels/gemm.h"
 #include "model/model_weights.h"
 #include "trainer/commands.h"
+#include "trainer/data_sets.h"
 #include "trainer/memory_plan.h"
+#include "trainer/rank_plan.h"
 
 namespace gorgon {
 namespace {
@@ -94,11 +96,29 @@ std::string advice(const RunConfig& config, const ModelConfig& model, Device dev
   return "nothing that fits here; take a smaller model or a larger device";
 }
 
+// Of the data, where it is prepared; else as if every token were supervised.
+StepRows rows_of_step(const RunConfig& config) {
+  const std::filesystem::path file =
+      train_dataset_file(std::filesystem::path(config.output_dir) / "prepared");
+  if (!std::filesystem::exists(file)) {
+    return all_supervised(config.global_batch() * config.max_seq_length, config.heads.num_heads);
+  }
+  const Dataset dataset = read_dataset(file);
+  return mean_step(dataset, config.heads.num_heads, config.steps_per_epoch(dataset.sequences()));
+}
+
+void print_ranks(const RunConfig& config, const ModelConfig& model, Device device, int ranks,
+                 std::optional<int64_t> free) {
+  const StepRows step = rows_of_step(config);
+  fmt::print("{}", rank_plan_table(plan_ranks(config, model, device.kind, ranks, step, free)));
+  fmt::print("  {:<44} {:>12}\n", "supervised rows of a step, all heads", step.rows);
+}
+
 }  // namespace
 
 int plan_command(const PlanArguments& arguments, Console& console) {
   const LoadedConfig loaded = load_config(arguments.config, arguments.overrides);
-  const RunConfig& config = loaded.config;
+  RunConfig config = loaded.config;
   for (const std::string& note : loaded.notes) console.info(note);
   check_model_path(config.model_path);
   const ModelConfig model = load_model_config(config.model_path);
@@ -116,6 +136,11 @@ int plan_command(const PlanArguments& arguments, Console& console) {
     fmt::print("  {:<44} {:>12}  {}\n", "free now", gibibytes(*free),
                plan.total() <= *free ? "it fits" : "too little");
     fmt::print("  {}\n", advice(config, model, device, *free));
+  }
+
+  if (arguments.ranks > 1) {
+    if (config.global_batch_size == 0) config.global_batch_size = config.global_batch() * arguments.ranks;
+    print_ranks(config, model, device, arguments.ranks, free);
   }
 
   const DiskPlan disk = plan_disk(config, model);

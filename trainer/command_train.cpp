@@ -314,8 +314,11 @@ bool divides_heads(const RunConfig& config, const RunData& data, RankGroup& rank
       plan_heads_memory(config, model, outputs) * (device.kind == DeviceKind::cpu ? ranks.local_size() : 1);
   std::vector<int64_t> too_little{free && *free < wanted ? 1 : 0};
   all_reduce(ranks.host(), too_little, ReduceOp::max, "memory");
+  const StepRows step =
+      mean_step(data.train, config.heads.num_heads, config.steps_per_epoch(data.train.sequences()));
   const ParallelChoice choice = resolve_parallel_heads(
-      config, {config.heads, model.hidden_size, outputs, config.compute()}, too_little[0] == 0, ranks.size());
+      config.parallel_heads, {config.heads, model.hidden_size, outputs, config.compute()}, step,
+      too_little[0] == 0, ranks.size());
   if (!choice.reason.empty()) console.info(choice.reason);
   return choice.mode == ParallelHeads::vocab;
 }

@@ -29,6 +29,7 @@ int prepare_command(const PrepareArguments& arguments, Console& console, const S
 struct PlanArguments {
   std::filesystem::path config;
   std::vector<std::string> overrides;
+  int ranks = 1;  // processes of the job
 };
 int plan_command(const PlanArguments& arguments, Console& console);
 

@@ -21,15 +21,23 @@ int64_t outputs(const RunConfig& config, const ModelConfig& model) {
   return wanted > 0 ? std::min(wanted, model.vocab_size) : model.vocab_size;
 }
 
-// Elements of each trained tensor of one head.
-std::vector<int64_t> trained_tensors(const RunConfig& config, const ModelConfig& model) {
+// Where heads are divided: rank 0's part, which is as large as any.
+std::optional<HeadShard> shard_of(const RunConfig& config, const ModelConfig& model,
+                                  const PlannedRanks& ranks) {
+  if (!ranks.divided || ranks.size == 1) return std::nullopt;
+  return shard_heads(config.heads, outputs(config, model), model.hidden_size, kStateBlock, 0, ranks.size);
+}
+
+// Elements of each trained tensor of one head, or of one rank's part of it.
+std::vector<int64_t> trained_tensors(const RunConfig& config, const ModelConfig& model,
+                                     const std::optional<HeadShard>& shard) {
   const int64_t hidden = model.hidden_size;
   std::vector<int64_t> elements;
   for (int l = 0; l < config.heads.num_layers; ++l) {
-    elements.push_back(hidden * hidden);
+    elements.push_back((shard ? shard->end_hidden() : hidden) * hidden);
     elements.push_back(hidden);
   }
-  const int64_t tokens = outputs(config, model);
+  const int64_t tokens = shard ? shard->end_output() : outputs(config, model);
   if (config.heads.linear == HeadLinear::own) elements.push_back(tokens * hidden);
   if (config.heads.linear == HeadLinear::lowrank) {
     elements.push_back(config.heads.rank * hidden);
@@ -39,9 +47,10 @@ std::vector<int64_t> trained_tensors(const RunConfig& config, const ModelConfig&
 }
 
 int64_t sum_of_heads(const RunConfig& config, const ModelConfig& model,
-                     int64_t (*bytes)(const RunConfig&, int64_t)) {
+                     int64_t (*bytes)(const RunConfig&, int64_t),
+                     const std::optional<HeadShard>& shard = std::nullopt) {
   int64_t sum = 0;
-  for (const int64_t elements : trained_tensors(config, model)) sum += bytes(config, elements);
+  for (const int64_t elements : trained_tensors(config, model, shard)) sum += bytes(config, elements);
   return sum * config.heads.num_heads;
 }
 
@@ -75,12 +84,13 @@ int64_t backbone_bytes(const RunConfig& config, const ModelConfig& m) {
 }
 
 // f32 sums of the head at work, where its gradients are bf16.
-int64_t gradient_sum_bytes(const RunConfig& config, const ModelConfig& m, bool several_chunks) {
+int64_t gradient_sum_bytes(const RunConfig& config, const ModelConfig& m, bool several_chunks,
+                           const std::optional<HeadShard>& shard) {
   if (!config.bf16) return 0;
-  const int64_t hidden = m.hidden_size;
-  const int64_t blocks = config.heads.num_layers * (hidden * hidden + hidden);
+  const int64_t hidden = m.hidden_size, own_hidden = shard ? shard->end_hidden() : hidden;
+  const int64_t blocks = config.heads.num_layers * (own_hidden * hidden + own_hidden);
   int64_t all = 0;
-  for (const int64_t elements : trained_tensors(config, m)) all += elements;
+  for (const int64_t elements : trained_tensors(config, m, shard)) all += elements;
   return bytes_of(DType::f32, several_chunks ? all : blocks);
 }
 
@@ -143,29 +153,29 @@ int64_t MemoryPlan::total() const {
 }
 
 MemoryPlan plan_memory(const RunConfig& config, const ModelConfig& model, DeviceKind device,
-                       int64_t micro_batch) {
+                       int64_t micro_batch, const PlannedRanks& ranks) {
   const DType type = config.compute();
-  const int64_t rows = rows_per_step(config), chunk_rows = default_chunk_rows(device);
+  const std::optional<HeadShard> shard = shard_of(config, model, ranks);
+  // Of divided heads every rank has the states of all.
+  const int64_t rows = shard ? rows_per_step(config) : (rows_per_step(config) + ranks.size - 1) / ranks.size;
+  const int64_t chunk_rows = default_chunk_rows(device);
+  const int64_t own_outputs = shard ? shard->end_output() : outputs(config, model);
   const int64_t rank = config.heads.linear == HeadLinear::lowrank ? config.heads.rank : 0;
-  const HeadPassShape pass{chunk_rows,
-                           model.hidden_size,
-                           outputs(config, model),
-                           config.heads.num_layers,
-                           type,
-                           rank,
-                           std::nullopt,
-                           static_cast<float>(config.vocab_gradient_filter)};
+  const HeadPassShape pass{chunk_rows,  model.hidden_size,
+                           own_outputs, config.heads.num_layers,
+                           type,        rank,
+                           shard,       static_cast<float>(config.vocab_gradient_filter)};
   const bool own_rows = config.heads.linear != HeadLinear::own && outputs(config, model) < model.vocab_size;
-  const std::vector<int64_t> trained = trained_tensors(config, model);
+  const std::vector<int64_t> trained = trained_tensors(config, model, shard);
   const int64_t largest = *std::max_element(trained.begin(), trained.end());
   MemoryPlan plan;
   plan.buffers = {
       {"backbone", backbone_bytes(config, model)},
-      {"heads", sum_of_heads(config, model, weight_bytes)},
-      {"frozen rows of lm_head", own_rows ? bytes_of(type, outputs(config, model) * model.hidden_size) : 0},
-      {"gradients", sum_of_heads(config, model, weight_bytes)},
-      {"gradient sums of the head at work", gradient_sum_bytes(config, model, rows > chunk_rows)},
-      {"optimizer states", sum_of_heads(config, model, state_bytes)},
+      {"heads", sum_of_heads(config, model, weight_bytes, shard)},
+      {"frozen rows of lm_head", own_rows ? bytes_of(type, own_outputs * model.hidden_size) : 0},
+      {"gradients", sum_of_heads(config, model, weight_bytes, shard)},
+      {"gradient sums of the head at work", gradient_sum_bytes(config, model, rows > chunk_rows, shard)},
+      {"optimizer states", sum_of_heads(config, model, state_bytes, shard)},
       {"states of the step's rows", bytes_of(type, rows * model.hidden_size)},
       {"states of an evaluation's rows", bytes_of(type, evaluated_tokens(config) * model.hidden_size)},
       {"a chunk of rows of a head, logits included", HeadPass::workspace_bytes(pass) + 12 * chunk_rows},

@@ -29,9 +29,15 @@ int64_t working_memory(const RunConfig& config, const ModelConfig& model, Device
 int64_t working_memory_of_steps(const RunConfig& config, const ModelConfig& model, DeviceKind device,
                                 int64_t micro_batch);
 
-// micro_batch: sequences that the backbone takes at a time.
+// One process of a job of `size`; divided: parallel_heads: vocab.
+struct PlannedRanks {
+  int size = 1;
+  bool divided = false;
+};
+
+// micro_batch: sequences that the backbone takes at a time. config.global_batch(): of all ranks.
 MemoryPlan plan_memory(const RunConfig& config, const ModelConfig& model, DeviceKind device,
-                       int64_t micro_batch);
+                       int64_t micro_batch, const PlannedRanks& ranks = {});
 
 // What overlap_backbone holds beside the rest: the next step's states and a stream of its own; 0 where the
 // key is off or changes nothing. Part of the plan.

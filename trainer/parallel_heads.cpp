@@ -1,8 +1,11 @@
 #include "trainer/parallel_heads.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "kernels/loss_sums.h"
+#include "model/state_rows.h"
 
 namespace gorgon {
 namespace {
@@ -54,26 +57,48 @@ StepTraffic vocab_traffic(const HeadShapes& shapes, int64_t states, int64_t rows
   return traffic;
 }
 
-ParallelHeads choose_parallel_heads(const HeadShapes& shapes, int64_t rows, bool whole_heads_fit, int n) {
+StepRows all_supervised(int64_t tokens, int num_heads) {
+  return {tokens, tokens * num_heads};
+}
+
+// Token p of a sequence that begins at b is the target of heads 1..K at p - 2 .. p - 1 - K, as far as b.
+StepRows mean_step(const Dataset& dataset, int num_heads, int64_t steps) {
+  StepRows all;
+  for (int64_t s = 0; s < dataset.sequences(); ++s) {
+    const int64_t begin = dataset.offsets[static_cast<size_t>(s)];
+    const int64_t end = dataset.offsets[static_cast<size_t>(s) + 1];
+    int64_t counted = begin;  // states in front of it are
+    for (int64_t p = begin + 2; p < end; ++p) {
+      if (dataset.labels[static_cast<size_t>(p)] == kIgnoreIndex) continue;
+      const int64_t first = std::max(begin, p - 1 - num_heads), last = p - 1;  // [first, last)
+      all.rows += last - first;
+      all.states += last - std::max(first, counted);
+      counted = last;
+    }
+  }
+  const int64_t count = std::max<int64_t>(1, steps);
+  return {all.states / count, all.rows / count};
+}
+
+ParallelHeads choose_parallel_heads(const HeadShapes& shapes, const StepRows& step, bool whole_heads_fit,
+                                    int n) {
   if (n == 1) return ParallelHeads::replicate;
   if (!whole_heads_fit) return ParallelHeads::vocab;
-  const int64_t divided = vocab_traffic(shapes, rows, rows * shapes.heads.num_heads, n).total();
+  const int64_t divided = vocab_traffic(shapes, step.states, step.rows, n).total();
   return divided < replicate_traffic(shapes, n).total() ? ParallelHeads::vocab : ParallelHeads::replicate;
 }
 
-ParallelChoice resolve_parallel_heads(const RunConfig& config, const HeadShapes& shapes, bool whole_heads_fit,
-                                      int n) {
+ParallelChoice resolve_parallel_heads(ParallelHeads wanted, const HeadShapes& shapes, const StepRows& step,
+                                      bool whole_heads_fit, int n) {
   if (n == 1) return {};
-  if (config.parallel_heads != ParallelHeads::automatic) return {config.parallel_heads, {}};
-  const int64_t rows = config.global_batch() * config.max_seq_length;
-  const ParallelHeads mode = choose_parallel_heads(shapes, rows, whole_heads_fit, n);
-  const int64_t divided = vocab_traffic(shapes, rows, rows * shapes.heads.num_heads, n).total() / n;
-  return {
-      mode,
-      fmt::format("parallel_heads: {} (auto): a rank receives at most {} a step by vocab, {} by replicate{}",
-                  mode == ParallelHeads::vocab ? "vocab" : "replicate", megabytes(divided),
-                  megabytes(replicate_traffic(shapes, n).total() / n),
-                  whole_heads_fit ? "" : ", for which there is too little memory")};
+  if (wanted != ParallelHeads::automatic) return {wanted, {}};
+  const ParallelHeads mode = choose_parallel_heads(shapes, step, whole_heads_fit, n);
+  const int64_t divided = vocab_traffic(shapes, step.states, step.rows, n).total() / n;
+  return {mode, fmt::format(
+                    "parallel_heads: {} (auto): a rank receives about {} a step by vocab, {} by replicate{}",
+                    mode == ParallelHeads::vocab ? "vocab" : "replicate", megabytes(divided),
+                    megabytes(replicate_traffic(shapes, n).total() / n),
+                    whole_heads_fit ? "" : ", for which there is too little memory")};
 }
 
 }  // namespace gorgon

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "data/dataset_file.h"
 #include "kernels/dtype.h"
 #include "model/medusa_options.h"
 #include "trainer/run_config.h"
@@ -38,9 +39,21 @@ StepTraffic replicate_traffic(const HeadShapes& shapes, int n);
 // rows: R.
 StepTraffic vocab_traffic(const HeadShapes& shapes, int64_t states, int64_t rows, int n);
 
-// parallel_heads: auto for steps of about `rows` states, all of them rows of every head: the mode that
-// receives fewer bytes, and vocab where whole heads do not fit.
-ParallelHeads choose_parallel_heads(const HeadShapes& shapes, int64_t rows, bool whole_heads_fit, int n);
+// What a step has to train on, over all ranks.
+struct StepRows {
+  int64_t states = 0;  // Q
+  int64_t rows = 0;    // R, of all heads together
+};
+// Where every token of `tokens` is supervised: more there cannot be.
+StepRows all_supervised(int64_t tokens, int num_heads);
+// The mean step of an epoch of `steps`, by the labels of the data; what a pruned vocabulary leaves out
+// counts.
+StepRows mean_step(const Dataset& dataset, int num_heads, int64_t steps);
+
+// parallel_heads: auto: the mode that receives fewer bytes in such a step, and vocab where whole heads do not
+// fit.
+ParallelHeads choose_parallel_heads(const HeadShapes& shapes, const StepRows& step, bool whole_heads_fit,
+                                    int n);
 
 // The mode of a run: what the config says, or the choice with its reason.
 struct ParallelChoice {
@@ -48,7 +61,7 @@ struct ParallelChoice {
   std::string reason;  // one line; empty where the config says it
 };
 // whole_heads_fit: on every rank.
-ParallelChoice resolve_parallel_heads(const RunConfig& config, const HeadShapes& shapes, bool whole_heads_fit,
-                                      int n);
+ParallelChoice resolve_parallel_heads(ParallelHeads wanted, const HeadShapes& shapes, const StepRows& step,
+                                      bool whole_heads_fit, int n);
 
 }  // namespace gorgon

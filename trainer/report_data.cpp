@@ -42,7 +42,8 @@ void add_line(const Json& line, RunReport& report) {
   if (!line.contains("data")) {
     report.steps.push_back({step, number_at(line, {"loss"}), number_at(line, {"grad_norm"}),
                             number_at(line, {"lr"}), number_at(line, {"tokens_per_s"}),
-                            numbers_at(line, "heads"), numbers_at(line, "top1")});
+                            numbers_at(line, "heads"), numbers_at(line, "top1"),
+                            number_at(line, {"rank_ratio"}), number_at(line, {"slowest_rank"})});
     return;
   }
   RunReport::Evaluation evaluation{step,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -17,6 +18,7 @@ struct RunReport {
   struct Step {
     double step, loss, grad_norm, lr, tokens_per_s;
     std::vector<double> heads, top1;  // [K]
+    double rank_ratio = NAN, slowest_rank = NAN;
   };
   struct Evaluation {
     double step, loss, accept_length;

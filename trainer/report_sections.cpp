@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include <fmt/format.h>
 
@@ -122,6 +123,30 @@ std::string accept_chart(const RunReport& report) {
       html_table({"data", "step", "tokens per step", "loss"}, rows));
 }
 
+// The rank that was the slowest most often, of the steps that several ranks worked at.
+std::string ranks_chart(const RunReport& report) {
+  std::map<int, int64_t> slowest;
+  int64_t steps = 0;
+  for (const RunReport::Step& s : report.steps) {
+    if (!std::isfinite(s.rank_ratio)) continue;
+    ++steps;
+    ++slowest[static_cast<int>(s.slowest_rank)];
+  }
+  if (steps == 0) return "";
+  LineChart chart{"the slowest rank's time over the median rank's", "step", {}, false, 1.0, {}};
+  chart.series.push_back(curve(report, "", 0, [](const RunReport::Step& s) { return s.rank_ratio; }));
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& [rank, count] : slowest) {
+    rows.push_back({fmt::format("rank {}", rank),
+                    shown_percent(static_cast<double>(count) / static_cast<double>(steps))});
+  }
+  return figure(
+      "Ranks", draw(chart),
+      "Seconds of own work in a step, waiting left out: how many times the median rank's the slowest one's "
+      "are. All wait for it.",
+      html_table({"", "the slowest, of all steps"}, rows));
+}
+
 }  // namespace
 
 std::string shown(double value, int digits) {
@@ -224,6 +249,7 @@ std::string training_section(const RunReport& report) {
   LineChart rate{"learning rate over the steps", "step", {}, false, 0.0, {}};
   rate.series.push_back(curve(report, "", 0, [](const RunReport::Step& s) { return s.lr; }));
   out += figure("Learning rate", draw(rate), "Before the multipliers of single heads.");
+  out += ranks_chart(report);
   return out + "</div>\n";
 }
 

@@ -135,7 +135,7 @@ void TrainingRun::train_steps() {
       if (runner_.open() == 0) complete_step();
     }
   } catch (const Stopped&) {  // what was begun before is whole
-    while (runner_.open() > 0) finish_step(progress, inputs_.ranks.host().seconds_waited());
+    while (runner_.open() > 0) finish_step(progress, seconds_waited());
     throw;
   }
 }
@@ -171,10 +171,16 @@ void TrainingRun::gather_ranks(StepRecord& record) {
   }
 }
 
+// By the host, and by its GPU.
+double TrainingRun::seconds_waited() const {
+  const bool has_gpu = head_ranks_.device != head_ranks_.host;
+  return head_ranks_.host->seconds_waited() + (has_gpu ? head_ranks_.device->seconds_waited() : 0);
+}
+
 void TrainingRun::one_step(Progress& progress) {
   stop_point();
   inputs_.ranks.set_step(state_.step + 1);
-  const double waited = inputs_.ranks.host().seconds_waited();
+  const double waited = seconds_waited();
   runner_.begin(state_.step + 1);
   ++state_.step;
   state_.loader = source_->state();
@@ -185,7 +191,7 @@ void TrainingRun::one_step(Progress& progress) {
 // Reports the oldest step begun. `waited`: for other ranks, before it began.
 void TrainingRun::finish_step(Progress& progress, double waited) {
   StepRecord record = runner_.finish();
-  record.worked = record.seconds - (inputs_.ranks.host().seconds_waited() - waited);
+  record.worked = record.seconds - (seconds_waited() - waited);
   if (inputs_.ranks.is_several()) gather_ranks(record);
   record.epoch = epoch(record.step);
   record.pruned = is_pruned();

@@ -77,6 +77,7 @@ class TrainingRun {
   void one_step(Progress& progress);
   void finish_step(Progress& progress, double waited);
   void stop_point() const;
+  double seconds_waited() const;
   void gather_ranks(StepRecord& record);
   void count_skipped(const StepRecord& record);
   void log_step(const StepRecord& record);

@@ -69,7 +69,11 @@ Pending NcclCommunicator::submit(const std::string& name, const Stream& stream,
                                  const NcclGroup::Calls& calls) {
   queue_.follow(stream);
   const std::shared_ptr<SideQueue::Mark> mark = group_.submit(name, queue_, calls);
-  return {std::async(std::launch::deferred, [mark, &stream] { mark->hold(stream); }), seconds_waited_};
+  const auto wait = [this, mark, &stream] {
+    holds_.hold(*mark, stream);
+    seconds_waited_ = seconds_waited_ + holds_.take();
+  };
+  return {std::async(std::launch::deferred, wait), seconds_waited_};
 }
 
 int NcclCommunicator::for_parts(DType type, const std::vector<int64_t>& counts, const PartCall& call) {

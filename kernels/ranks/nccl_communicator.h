@@ -9,7 +9,8 @@
 namespace gorgon {
 
 // Collectives over the memory of one GPU a rank, by NCCL: in a queue beside the stream's, so that they run
-// while it computes. Pending::wait makes the stream wait, not the host. Sums are NCCL's, in its own order and
+// while it computes. Pending::wait makes the stream wait, not the host: seconds_waited() are the stream's, of
+// those waits that it had behind it when the last one was asked for. Sums are NCCL's, in its own order and
 // in the values' own type. Where a rank is lost, or NCCL fails, the process ends by the watch (nccl_group.h).
 class NcclCommunicator final : public Communicator {
  public:
@@ -40,6 +41,7 @@ class NcclCommunicator final : public Communicator {
   Device device_;
   SideQueue queue_;
   NcclGroup group_;
+  HoldClock holds_;  // what it has taken is in seconds_waited_
 };
 
 }  // namespace gorgon

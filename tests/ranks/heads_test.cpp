@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 
 #include <gmock/gmock.h>
@@ -5,7 +6,10 @@
 
 #include "optim/optimizer.h"
 #include "tests/ranks/job.h"
+#include "trainer/memory_plan.h"
 #include "trainer/parallel_heads.h"
+#include "trainer/rank_plan.h"
+#include "trainer/state_source.h"
 
 namespace gorgon {
 namespace {
@@ -118,20 +122,89 @@ TEST(ParallelHeads, TrafficOfAStep) {
 }
 
 TEST(ParallelHeads, AutoPicksByBytesAndMemory) {
-  EXPECT_EQ(choose_parallel_heads(llama(), 4096, true, 8), ParallelHeads::vocab);
-  EXPECT_EQ(choose_parallel_heads(llama(), 4096, true, 1), ParallelHeads::replicate);
-  // So many rows that their features weigh more than the gradients.
-  EXPECT_EQ(choose_parallel_heads(llama(), 1 << 18, true, 8), ParallelHeads::replicate);
-  EXPECT_EQ(choose_parallel_heads(llama(), 1 << 18, false, 8), ParallelHeads::vocab);
+  const StepRows few = all_supervised(4096, 5), many = all_supervised(1 << 18, 5);
+  EXPECT_EQ(choose_parallel_heads(llama(), few, true, 8), ParallelHeads::vocab);
+  EXPECT_EQ(choose_parallel_heads(llama(), few, true, 1), ParallelHeads::replicate);
+  // So many rows that their features weigh more than the gradients; of which an eighth is supervised.
+  EXPECT_EQ(choose_parallel_heads(llama(), many, true, 8), ParallelHeads::replicate);
+  EXPECT_EQ(choose_parallel_heads(llama(), many, false, 8), ParallelHeads::vocab);
+  EXPECT_EQ(choose_parallel_heads(llama(), {many.states / 8, many.rows / 8}, true, 8), ParallelHeads::vocab);
   // Without a Linear of their own heads have little to tell.
-  EXPECT_EQ(choose_parallel_heads(llama(HeadLinear::shared), 4096, true, 8), ParallelHeads::replicate);
+  EXPECT_EQ(choose_parallel_heads(llama(HeadLinear::shared), few, true, 8), ParallelHeads::replicate);
+  const ParallelChoice choice = resolve_parallel_heads(ParallelHeads::automatic, llama(), few, true, 8);
+  EXPECT_EQ(choice.mode, ParallelHeads::vocab);
+  EXPECT_THAT(choice.reason, testing::HasSubstr("vocab (auto): a rank receives about 471.7 MB a step by "
+                                                "vocab, 9487.1 MB by replicate"));
+  EXPECT_EQ(resolve_parallel_heads(ParallelHeads::replicate, llama(), few, false, 8).mode,
+            ParallelHeads::replicate);
+}
+
+ModelConfig llama_model() {
+  ModelConfig model;
+  model.architecture = "llama";
+  model.hidden_size = 4096;
+  model.num_hidden_layers = 32;
+  model.intermediate_size = 14336;
+  model.num_attention_heads = 32;
+  model.num_key_value_heads = 8;
+  model.head_dim = 128;
+  model.vocab_size = 128256;
+  model.max_position_embeddings = 8192;
+  return model;
+}
+
+// 5.4 GB of heads, as much of gradients and of states in 8 bits (and their scales): an eighth of them stays.
+TEST(RankPlan, CountsARanksMemoryAndTrafficInBothModes) {
   RunConfig config;
-  config.heads.num_heads = 5;
-  config.max_seq_length = 4096;
-  EXPECT_EQ(resolve_parallel_heads(config, llama(), true, 8).mode, ParallelHeads::vocab);
-  EXPECT_THAT(resolve_parallel_heads(config, llama(), true, 8).reason, testing::HasSubstr("vocab (auto)"));
-  config.parallel_heads = ParallelHeads::replicate;
-  EXPECT_EQ(resolve_parallel_heads(config, llama(), false, 8).mode, ParallelHeads::replicate);
+  config.heads = llama().heads;
+  config.max_seq_length = 512;
+  config.per_device_train_batch_size = 1;
+  config.global_batch_size = 8;
+  const StepRows step = all_supervised(4096, 5);
+  const auto plan = [&](std::optional<int64_t> free) {
+    return plan_ranks(config, llama_model(), DeviceKind::cuda, 8, step, free);
+  };
+  const RankPlan enough = plan(std::nullopt);
+  EXPECT_EQ(enough.replicate.received, replicate_traffic(llama(), 8).total() / 8);
+  EXPECT_EQ(enough.vocab.received, vocab_traffic(llama(), 4096, 5 * 4096, 8).total() / 8);
+  const auto weights = static_cast<double>(llama().trained_bytes());
+  const auto less = static_cast<double>(enough.replicate.memory - enough.vocab.memory);
+  // Beside 7/8 of three times their bytes: 7/8 of the sum of one head in f32, and of a chunk's logits.
+  EXPECT_GT(less, 0.875 * 3 * weights);
+  EXPECT_LT(less, 0.875 * 3.8 * weights);
+  EXPECT_EQ(enough.chosen, ParallelHeads::vocab);
+  // One process plans as ever.
+  const RankPlan alone = plan_ranks(config, llama_model(), DeviceKind::cuda, 1, step, std::nullopt);
+  EXPECT_EQ(alone.replicate.memory, plan_memory(config, llama_model(), DeviceKind::cuda, 1).total());
+  EXPECT_EQ(alone.replicate.received, 0);
+  // With little to tell, memory decides.
+  config.heads.linear = HeadLinear::lowrank;
+  config.heads.rank = 16;
+  EXPECT_EQ(plan(std::nullopt).chosen, ParallelHeads::replicate);
+  EXPECT_EQ(plan(plan(std::nullopt).replicate.memory - 1).chosen, ParallelHeads::vocab);
+  EXPECT_THAT(rank_plan_table(plan(std::nullopt)), testing::HasSubstr("auto takes replicate"));
+}
+
+// The rows of the data are those that the trainer takes from it.
+TEST(ParallelHeads, RowsOfAMeanStepAreThoseOfTheTrainer) {
+  Dataset dataset;
+  dataset.offsets = {0};
+  for (int s = 0; s < 7; ++s) {
+    for (int t = 0; t < 5 + 6 * s; ++t) {
+      dataset.tokens.push_back(t);
+      dataset.segments.push_back(0);
+      dataset.labels.push_back((t * 7 + s) % 11 < 3 ? t : kIgnoreIndex);
+    }
+    dataset.offsets.push_back(std::ssize(dataset.tokens));
+  }
+  for (const int heads : {1, 2, 5}) {
+    const RowTable table = supervised_rows(dataset.gather({0, 1, 2, 3, 4, 5, 6}), heads);
+    const StepRows all = mean_step(dataset, heads, 1);
+    EXPECT_EQ(all.states, std::ssize(table.row));
+    EXPECT_EQ(all.rows, std::count_if(table.targets.begin(), table.targets.end(),
+                                      [](int32_t target) { return target != kIgnoreIndex; }));
+    EXPECT_EQ(mean_step(dataset, heads, 4).rows, all.rows / 4);
+  }
 }
 
 }  // namespace

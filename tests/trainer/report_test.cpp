@@ -110,6 +110,19 @@ TEST(Report, ShowsEveryPart) {
   EXPECT_EQ(titles, drawings);
 }
 
+TEST(Report, ShowsWhichRankAllWaitFor) {
+  RunReport report = a_report();
+  EXPECT_THAT(report_page(report), Not(HasSubstr("<h3>Ranks</h3>")));
+  for (RunReport::Step& step : report.steps) {
+    step.rank_ratio = 1.5;
+    step.slowest_rank = step.step <= 100 ? 0 : 3;
+  }
+  const std::string page = report_page(report);
+  EXPECT_THAT(page, HasSubstr("<h3>Ranks</h3>"));
+  EXPECT_THAT(page, HasSubstr("<td>rank 3</td><td>80.0 %</td>"));
+  EXPECT_EQ(markup_problem(page), "");
+}
+
 TEST(Report, LookupAloneHasNoCardsOfHeads) {
   RunReport report = a_report();
   report.decoding["lookup"] = report.decoding["medusa"];
