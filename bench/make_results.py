@@ -75,11 +75,12 @@ def ranks(data):
 
 def forms(data):
     lines = [f"Device: {data['device']}. Command: `{data['command']}`. Making the cache of {data['states']:,} states: {number(data['cache_s'])} s.",
-             "", "| heads | wall | steps alone | peak memory | accepted length (chain) |", "|---|---|---|---|---|"]
+             "", "| heads | wall | CPU time | steps alone | taken by other programs | peak memory | heads | export | accepted length (chain) |",
+             "|---|---|---|---|---|---|---|---|---|"]
     for row in data["forms"]:
-        tau = f"{row['chain_tau']:.3f}" if "chain_tau" in row else "not measured"
-        lines.append(f"| {row['linear']}, {row['vocab']} | {number(row['train_s'])} s | {number(row['heads_s'])} s |"
-                     f" {row['peak_bytes'] / 2**30:.2f} GiB | {tau} |")
+        lines.append(f"| {row['linear']}, {row['vocab']} | {number(row['train_s'])} s | {number(row['train_cpu_s'])} s | {number(row['heads_s'])} s |"
+                     f" {100 * row['share_of_other_programs']:.0f} % | {row['peak_bytes'] / 2**30:.2f} GiB | {row['heads_bytes'] / 2**20:.1f} MiB |"
+                     f" {row['export_bytes'] / 2**20:.1f} MiB | {row['chain_tau']:.3f} |")
     return lines
 
 
