@@ -161,7 +161,7 @@ void check_context(const PrepareOptions& options, const PrepareReport& report, i
 }
 
 void check_usable(const PrepareOptions& options, const PrepareReport& report) {
-  if (report.sequences > report.empty_sequences) return;
+  if (report.sequences > report.empty_sequences || options.may_be_unsupervised) return;
   std::string found = std::to_string(report.rows) + (report.rows == 1 ? " row" : " rows");
   std::string separator = ": ";
   for (const auto& [reason, skipped] : report.skipped) {

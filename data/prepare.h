@@ -28,6 +28,7 @@ struct PrepareOptions {
   std::optional<bool> assistant_only_loss;  // unset: false for text, true for chats
   // Only the rows whose prompt (prompt_text) falls into this split, without duplicates; unset: all rows.
   std::optional<Split> split;
+  bool may_be_unsupervised = false;  // nothing to train on is then no error: the rows may be prompts alone
 };
 
 // What became of the rows. Tokens are counted before clipping.

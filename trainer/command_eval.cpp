@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <set>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -29,21 +32,24 @@ std::vector<double> loss_weights(const LossOptions& loss, int heads) {
   return weights;
 }
 
-// Against the data's labels, which may be another model's words. Rank 0 reads the data.
-std::vector<HeadSums> label_sums(const DecodeInputs& inputs, const EvalArguments& arguments, RankShare& share,
-                                 Console& console) {
+// Against the data's labels, which may be another model's words. Rank 0 reads the data. Where there are
+// prompts to decode there need not be any labels: then all counts are 0.
+std::vector<HeadSums> label_sums(const DecodeInputs& inputs, const EvalArguments& arguments,
+                                 const PromptSet& set, RankShare& share, Console& console) {
   const RunConfig& config = inputs.found.config;
   Dataset dataset;
   share.ranks().set_patience(kPatience);
   if (share.ranks().is_first()) {
-    PreparedDataset prepared = prepare_rows(
-        prepare_options(config, arguments.data, split_of_data(config, arguments.data, Split::test)),
-        inputs.text, inputs.stream, console);
+    PrepareOptions options =
+        prepare_options(config, arguments.data, split_of_data(config, arguments.data, Split::test));
+    options.may_be_unsupervised = !set.prompts.empty();
+    PreparedDataset prepared = prepare_rows(options, inputs.text, inputs.stream, console);
     check_token_range(prepared.dataset, inputs.weights.config.vocab_size, arguments.data.front());
     dataset = std::move(prepared.dataset);
   }
   broadcast_dataset(share.ranks(), dataset);
   share.ranks().set_deadline(static_cast<double>(config.ddp_timeout));
+  if (dataset.sequences() == 0) return std::vector<HeadSums>(static_cast<size_t>(inputs.heads.count()));
   return evaluate_labels(inputs, dataset, arguments.limit, share, console);
 }
 
@@ -96,7 +102,8 @@ DecodeEvaluationOptions decode_options(const DecodeInputs& inputs, const EvalArg
   options.max_new_tokens = arguments.max_new_tokens;
   options.temperature = arguments.temperature;
   options.seed = arguments.seed;
-  options.batches = arguments.batches;
+  const std::set<int64_t> batches(arguments.batches.begin(), arguments.batches.end());  // ascending
+  options.batches.assign(batches.begin(), batches.end());
   options.stop_tokens = stop_tokens(inputs.text);
   return options;
 }
@@ -166,7 +173,13 @@ void report(const EvalArguments& arguments, const DecodeInputs& inputs, const st
             const PromptSet& set, const DraftTree& tree, const DecodeEvaluation& evaluation,
             Console& console) {
   const std::vector<double> weights = loss_weights(inputs.found.config.loss, inputs.heads.count());
-  fmt::print("against the labels of {}\n{}", fmt::join(arguments.data, " "), heads_table(labels, {}));
+  const bool labelled =
+      std::any_of(labels.begin(), labels.end(), [](const HeadSums& head) { return head.count > 0; });
+  if (labelled) {
+    fmt::print("against the labels of {}\n{}", fmt::join(arguments.data, " "), heads_table(labels, {}));
+  } else {
+    console.info("no labels in the data: only the model's own answers were looked at");
+  }
   OrderedJson json = heads_json(labels, evaluation.prefix, weights);
   if (!set.prompts.empty()) {
     fmt::print("{}", decode_table(evaluation));
@@ -202,8 +215,8 @@ int eval_command(const EvalArguments& arguments, Console& console, const StopSig
   place_log(inputs, arguments, ranks, console);
   check_agreement(inputs, arguments, options.tree, ranks);
   RankShare share(ranks, [&stop] { return stop.requested(); });
-  const std::vector<HeadSums> labels = label_sums(inputs, arguments, share, console);
   const PromptSet set = prompts_of(inputs, arguments, ranks, console);
+  const std::vector<HeadSums> labels = label_sums(inputs, arguments, set, share, console);
   DecodeEvaluation evaluation;
   if (set.prompts.empty()) {
     console.warn("no prompts to decode: only the labels were looked at");

@@ -281,11 +281,12 @@ class DecodeEvaluator {
 
   void measure_batch(int64_t batch) {
     const std::vector<Draft> drafts = batch_drafts();
-    std::vector<Prompt> requests;
-    for (size_t i = 0; i < std::max(timed().size(), static_cast<size_t>(batch)); ++i)
-      requests.push_back(timed()[i % timed().size()]);
+    std::vector<Prompt> requests;  // twice the batch: it stays full for a while
+    for (size_t i = 0; i < std::max(timed().size(), 2 * static_cast<size_t>(batch)); ++i)
+      requests.push_back(prompts_[i % prompts_.size()]);
     std::vector<Speed> speeds;
     if (batch == 1) {  // timed already
+      requests.resize(timed().size());
       speeds.push_back(evaluation_.plain().speed);
       for (const Draft draft : drafts) speeds.push_back(evaluation_.find(draft)->speed);
     } else {

@@ -53,7 +53,8 @@ struct DraftResult {
 // A draft beside plain decoding at one batch size, in runs by turns.
 struct BatchSpeed {
   int64_t batch = 1;
-  int64_t requests = 0;  // the timed prompts, repeated where they are fewer than the batch
+  // The first prompts, as many as are timed or twice the batch; repeated where there are fewer.
+  int64_t requests = 0;
   Draft draft = Draft::heads;
   Speed plain, drafted;
 

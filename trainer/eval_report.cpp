@@ -115,17 +115,20 @@ OrderedJson heads_json(const std::vector<HeadSums>& heads, const std::vector<dou
                        const std::vector<double>& loss_weights) {
   OrderedJson list = OrderedJson::array();
   double loss = 0;
+  bool counted = false;
   for (size_t k = 0; k < heads.size(); ++k) {
     OrderedJson head;
     loss += loss_weights[k] * mean_loss(heads[k]);
-    head["ce"] = mean_loss(heads[k]);
+    counted = counted || heads[k].count > 0;
+    head["ce"] = value_if(heads[k].inside > 0, mean_loss(heads[k]));
     for (size_t n = 0; n < 5; ++n)
-      head["top" + std::to_string(n + 1)] = share(heads[k].top[n], heads[k].count);
+      head["top" + std::to_string(n + 1)] =
+          value_if(heads[k].count > 0, share(heads[k].top[n], heads[k].count));
     head["prefix"] = prefix.empty() ? OrderedJson() : OrderedJson(prefix[k]);
     head["count"] = heads[k].count;
     list.push_back(head);
   }
-  return {{"loss", loss}, {"heads", list}};
+  return {{"loss", value_if(counted, loss)}, {"heads", list}};
 }
 
 OrderedJson decode_json(const DecodeEvaluation& evaluation, const std::vector<double>& loss_weights) {

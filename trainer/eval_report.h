@@ -22,7 +22,8 @@ nlohmann::ordered_json decode_json(const DecodeEvaluation& evaluation,
                                    const std::vector<double>& loss_weights);
 
 // Loss and hits of heads: {loss, heads[{ce, top1..top5, prefix, count}]}; prefix is [K], or empty where none
-// is known: then null. It always is of the model's own answers, whatever the labels.
+// is known: then null, as are shares and losses over no targets at all. It always is of the model's own
+// answers, whatever the labels.
 nlohmann::ordered_json heads_json(const std::vector<HeadSums>& heads, const std::vector<double>& prefix,
                                   const std::vector<double>& loss_weights);
 std::string heads_table(const std::vector<HeadSums>& heads, const std::vector<double>& prefix);

@@ -50,12 +50,21 @@ std::vector<std::pair<double, double>> thinned(const std::vector<std::pair<doubl
   return out;
 }
 
+// As much of a name as a third of the chart holds.
+std::string shown_name(const ChartSeries& series) {
+  constexpr size_t kLongest = 14;  // bytes
+  if (series.name.size() <= kLongest) return series.name;
+  size_t end = kLongest - 2;
+  while (end > 0 && (static_cast<unsigned char>(series.name[end]) & 0xc0) == 0x80) --end;  // whole characters
+  return series.name.substr(0, end) + "..";
+}
+
 // Where a line chart's data lie on the paper.
 class Frame {
  public:
-  static constexpr double kLeft = 56, kRight = 60, kTop = 12, kBottom = 38, kHeight = 250;
+  static constexpr double kLeft = 56, kTop = 12, kBottom = 38, kHeight = 250;
 
-  explicit Frame(const LineChart& chart) : percent_(chart.percent) {
+  explicit Frame(const LineChart& chart) : percent_(chart.percent), right_(name_width(chart)) {
     Range x, y;
     for (const ChartSeries& series : chart.series) {
       for (const auto& [px, py] : series.points) {
@@ -71,7 +80,7 @@ class Frame {
     if (x.empty()) x.add(0);
     if (y.empty()) y.add(0);
     if (chart.from) y.add(*chart.from);
-    x_ticks_ = axis_ticks(x.low, x.high, 5);
+    x_ticks_ = chart.x_ticks.empty() ? axis_ticks(x.low, x.high, 5) : chart.x_ticks;
     y_ticks_ = axis_ticks(y.low, y.high, 5);
     const bool is_single = x.low == x.high;  // which stands in the middle
     x_low_ = is_single ? x.low - 1 : x.low;
@@ -80,7 +89,7 @@ class Frame {
     std::erase_if(x_ticks_, [&](double tick) { return tick < x_low_ || tick > x_high_; });
   }
   double x(double value) const {
-    return kLeft + (value - x_low_) / (x_high_ - x_low_) * (kWidth - kLeft - kRight);
+    return kLeft + (value - x_low_) / (x_high_ - x_low_) * (kWidth - kLeft - right_);
   }
   double y(double value) const {
     const double share = std::min(1.0, (value - y_ticks_.front()) / (y_ticks_.back() - y_ticks_.front()));
@@ -89,30 +98,42 @@ class Frame {
   void draw_axes(Svg& svg, const std::string& x_label) const {
     const double scale = percent_ ? 100 : 1, step = (y_ticks_[1] - y_ticks_[0]) * scale;
     for (const double tick : y_ticks_) {
-      svg.line(kLeft, y(tick), kWidth - kRight, y(tick), "grid");
+      svg.line(kLeft, y(tick), kWidth - right_, y(tick), "grid");
       svg.text(kLeft - 6, y(tick) + 4, tick_label(tick * scale, step) + (percent_ ? " %" : ""), "axis",
                Svg::Anchor::end);
     }
-    const double x_step = x_ticks_.size() > 1 ? x_ticks_[1] - x_ticks_[0] : 1;
+    double x_step = 1;
+    for (size_t i = 1; i < x_ticks_.size(); ++i)
+      x_step = i == 1 ? x_ticks_[1] - x_ticks_[0] : std::min(x_step, x_ticks_[i] - x_ticks_[i - 1]);
     for (const double tick : x_ticks_) {
       svg.line(x(tick), kHeight - kBottom, x(tick), kHeight - kBottom + 4, "axis-line");
       svg.text(x(tick), kHeight - kBottom + 16, tick_label(tick, x_step), "axis", Svg::Anchor::middle);
     }
-    svg.line(kLeft, kHeight - kBottom, kWidth - kRight, kHeight - kBottom, "axis-line");
-    svg.text((kLeft + kWidth - kRight) / 2, kHeight - 5, x_label, "axis", Svg::Anchor::middle);
+    svg.line(kLeft, kHeight - kBottom, kWidth - right_, kHeight - kBottom, "axis-line");
+    svg.text((kLeft + kWidth - right_) / 2, kHeight - 5, x_label, "axis", Svg::Anchor::middle);
   }
+  double right() const { return right_; }
   std::string value_label(double value) const {
     return percent_ ? fmt::format("{:.1f} %", 100 * value) : fmt::format("{:.4g}", value);
   }
 
  private:
+  // Room for the names at the ends of the lines.
+  static double name_width(const LineChart& chart) {
+    constexpr double kCharacter = 8.5, kLeast = 60;
+    size_t longest = 0;
+    for (const ChartSeries& series : chart.series) longest = std::max(longest, shown_name(series).size());
+    return std::max(kLeast, 10 + kCharacter * static_cast<double>(longest));
+  }
+
   bool percent_;
+  double right_;
   std::vector<double> x_ticks_, y_ticks_;
   double x_low_ = 0, x_high_ = 1;
 };
 
 // Names at the ends of lines, moved apart where they would lie on each other.
-void draw_names(Svg& svg, std::vector<std::pair<double, const ChartSeries*>> names) {
+void draw_names(Svg& svg, double right, std::vector<std::pair<double, const ChartSeries*>> names) {
   constexpr double kApart = 13;
   std::sort(names.begin(), names.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   for (size_t i = 1; i < names.size(); ++i)
@@ -121,7 +142,7 @@ void draw_names(Svg& svg, std::vector<std::pair<double, const ChartSeries*>> nam
   for (size_t i = names.size(); i-- > 0;) {
     const double below = i + 1 < names.size() ? names[i + 1].first - kApart : bottom;
     names[i].first = std::min(names[i].first, below);
-    svg.text(kWidth - Frame::kRight + 6, names[i].first + 4, names[i].second->name,
+    svg.text(kWidth - right + 6, names[i].first + 4, shown_name(*names[i].second),
              colour_class("name", names[i].second->colour));
   }
 }
@@ -146,7 +167,7 @@ std::string draw(const LineChart& chart) {
     }
     if (!series.name.empty()) names.emplace_back(points.back().second, &series);
   }
-  draw_names(svg, std::move(names));
+  draw_names(svg, frame.right(), std::move(names));
   return svg.str();
 }
 
@@ -232,7 +253,7 @@ std::vector<double> node_rows(const std::vector<int32_t>& parent) {
 }  // namespace
 
 std::string draw_tree(const DraftTree& tree, const std::vector<double>& probability) {
-  constexpr double kRow = 22, kTop = 34, kLeft = 34, kRight = 70;
+  constexpr double kRow = 22, kTop = 34, kLeft = 34, kRight = 84;
   const std::vector<int32_t> parent = tree_parents(tree);
   const std::vector<double> row = node_rows(parent);
   const double rows = 1 + *std::max_element(row.begin(), row.end());

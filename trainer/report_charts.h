@@ -24,6 +24,7 @@ struct LineChart {
   std::optional<double> from;  // where the y axis must begin at the latest
   std::optional<double> cap;   // where it must end at the latest; larger values lie on its upper edge
   std::optional<std::pair<double, double>> across = {};  // what the x axis must cover
+  std::vector<double> x_ticks = {};                      // marks of the x axis; none: round numbers
 };
 std::string draw(const LineChart& chart);
 

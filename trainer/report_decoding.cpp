@@ -126,8 +126,8 @@ std::string batch_figure(const Json& d) {
   }
   return figure(
       "Batches", draw(chart),
-      "So many answers at a time, one taking the place of another; median of three runs in turns. Few "
-      "prompts are repeated to fill a batch.",
+      "So many answers at a time, one taking the place of another; median of three runs in turns over twice "
+      "as many prompts, repeated where there are fewer.",
       html_table({"batch", "draft", "plain tokens/s", "with drafts", "speed-up", "mean at a time"}, rows));
 }
 
@@ -139,12 +139,17 @@ std::string break_even_figure(const Json& d) {
   chart.title = "tokens a step above which drafts pay, by batch size";
   chart.x_label = "batch size";
   chart.from = 1.0;
+  for (const Json& batch : *batches) {
+    const double size = number_at(batch, {"batch"});
+    if (std::isfinite(size) && (chart.x_ticks.empty() || chart.x_ticks.back() != size))
+      chart.x_ticks.push_back(size);
+  }
   std::vector<std::vector<std::string>> rows;
   for (const Decoded& draft : kDrafts) {
     ChartSeries gets{fmt::format("{} gets", draft.name), {}, false, 0};
     const double tau = number_at(d, {draft.key, "tau"});
-    const int colour = static_cast<int>(chart.series.size());
-    ChartSeries needed{fmt::format("{} needs", draft.name), {}, true, colour + 1};
+    const auto colour = static_cast<int>(&draft - kDrafts) - 1;  // one for what it needs and gets
+    ChartSeries needed{fmt::format("{} needs", draft.name), {}, true, colour};
     for (const Json& batch : *batches) {
       const double size = number_at(batch, {"batch"}), even = number_at(batch, {"break_even_tau"});
       if (draft_of(batch) != draft.name || !std::isfinite(size) || !std::isfinite(even)) continue;

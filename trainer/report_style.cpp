@@ -43,7 +43,7 @@ thead th { color: var(--soft); font-weight: 600; }
 details { margin-top: .5rem; font-size: .9rem; }
 .paper { display: none; }
 summary { cursor: pointer; color: var(--c0); }
-ul.verdict { margin: .6rem 0 0; padding-left: 1.2rem; }
+ul.verdict { margin: .6rem 0 0; padding-left: 1.2rem; } ul.verdict li:last-child { font-weight: 650; }
 pre { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 14px; margin: 0; overflow-x: auto;
   font: .82rem/1.5 ui-monospace, "SFMono-Regular", "DejaVu Sans Mono", monospace; }
 footer { margin-top: 2.4rem; color: var(--soft); font-size: .82rem; overflow-wrap: anywhere; }

@@ -497,7 +497,8 @@ TEST_F(DecodeEvaluationTest, LookupAloneIsNotTakenForHeads) {
   EXPECT_EQ(both["tree_tau"]["measured"], both["both"]["tau"]);
 }
 
-// Two prompts fill a batch of four; what is timed is named, and batch 1 is the timing of the drafts itself.
+// Twice as many requests as a batch of four has places; what is timed is named, and batch 1 is the timing of
+// the drafts itself.
 TEST_F(DecodeEvaluationTest, BatchesAreFull) {
   options_.stop_tokens = {};  // answers of equal length: plain decoding fills every forward
   const DecodeEvaluation evaluation = evaluate();
@@ -505,7 +506,7 @@ TEST_F(DecodeEvaluationTest, BatchesAreFull) {
   for (size_t i = 0; i < 4; ++i) {
     const BatchSpeed& batch = evaluation.batches[i];
     EXPECT_EQ(batch.batch, i < 2 ? 1 : 4);
-    EXPECT_EQ(batch.requests, i < 2 ? 2 : 4);
+    EXPECT_EQ(batch.requests, i < 2 ? 2 : 8);
     EXPECT_EQ(batch.draft, i % 2 == 0 ? Draft::heads : Draft::both);
     EXPECT_DOUBLE_EQ(batch.plain.occupancy, static_cast<double>(batch.batch));
     EXPECT_GT(batch.drafted.occupancy, i < 2 ? 0.99 : 2);

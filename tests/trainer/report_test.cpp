@@ -47,8 +47,17 @@ RunReport a_report() {
       "medusa": {"tokens_per_s": 78.6, "tokens_per_s_range": [70, 80], "tau": 2.5, "tau_simulated": 2.5,
                  "tau_ci95": [2.4, 2.6], "step_s": 0.03, "accepted_histogram": [10, 5, 1],
                  "step_parts_s": {"backbone": 0.02, "heads": 0.009, "rest": 0.001}},
-      "batches": [{"batch": 1, "draft": "heads", "plain_tokens_per_s": 60, "tokens_per_s": 70,
-                   "break_even_tau": 1.9, "occupancy": 1}]})");
+      "both": {"tokens_per_s": 80.1, "tau": 3.25, "step_s": 0.03}, "batches": []})");
+  for (const double size : {1.0, 4.0, 16.0}) {
+    for (const char* draft : {"heads", "both"}) {
+      report.decoding["batches"].push_back({{"batch", size},
+                                            {"draft", draft},
+                                            {"plain_tokens_per_s", 60 * size},
+                                            {"tokens_per_s", 70 * size},
+                                            {"break_even_tau", 1.2 + 0.1 * size},
+                                            {"occupancy", size}});
+    }
+  }
   report.tree = make_draft_tree({{0}, {1}, {0, 0}, {0, 1}, {1, 0}});
   report.tree_probability = {0.7, 0.1, 0.4, 0.05, 0.02};
   report.has_tree = true;
@@ -91,12 +100,26 @@ TEST(Report, IsWellFormedAndFetchesNothing) {
 
 TEST(Report, ShowsEveryPart) {
   const std::string page = report_page(a_report());
-  for (const char* part :
-       {"<h3>Loss</h3>", "<h3>Accuracy</h3>", "<h3>Learning rate</h3>", "<h3>Accepted length</h3>",
-        "<h3>Accepted tokens</h3>", "<h3>Speed, tokens per second</h3>", "<h3>What a step costs</h3>",
-        "<h3>Batches</h3>", "<h3>Break-even</h3>", "heads needs", "heads gets", "1 heads",
-        "6 nodes, root included", "Lossless: every token of 24 prompts", "1.31", "rank 1, right in 10.0 %",
-        "<h2>Configuration</h2>", "&lt;/script&gt;&lt;img", "keep it"}) {
+  for (const char* part : {"<h3>Loss</h3>",
+                           "<h3>Accuracy</h3>",
+                           "<h3>Learning rate</h3>",
+                           "<h3>Accepted length</h3>",
+                           "<h3>Accepted tokens</h3>",
+                           "<h3>Speed, tokens per second</h3>",
+                           "<h3>What a step costs</h3>",
+                           "<h3>Batches</h3>",
+                           "<h3>Break-even</h3>",
+                           "heads needs",
+                           "both gets",
+                           "16 both",
+                           "<td>1.60</td>",
+                           "6 nodes, root included",
+                           "Lossless: every token of 24 prompts",
+                           "1.31",
+                           "rank 1, right in 10.0 %",
+                           "<h2>Configuration</h2>",
+                           "&lt;/script&gt;&lt;img",
+                           "keep it"}) {
     EXPECT_THAT(page, HasSubstr(part));
   }
   // A drawing has a title for those who cannot see it, and the numbers are there as a table.
@@ -127,6 +150,7 @@ TEST(Report, LookupAloneHasNoCardsOfHeads) {
   RunReport report = a_report();
   report.decoding["lookup"] = report.decoding["medusa"];
   report.decoding.erase("medusa");
+  report.decoding.erase("both");
   report.decoding["speedup"] = nullptr;
   const std::string page = report_page(report);
   EXPECT_THAT(page, Not(HasSubstr("<dt>Tokens per step</dt>")));
@@ -254,9 +278,13 @@ TEST(Report, FitsAPhoneAScreenAndPaperInARealBrowser) {
   const std::string at = folder.path().string();
   std::string page = report_page(a_report());
   std::ofstream(folder.path() / "report.html") << page;
-  page.insert(page.find("</body>"),
-              "<script>parent.postMessage(innerWidth + ':' + document.documentElement.scrollWidth + ' ', "
-              "'*')</script>");
+  page.insert(
+      page.find("</body>"),
+      "<script>const cut = [...document.querySelectorAll('svg text')].filter(t => {"
+      "const text = t.getBoundingClientRect(), svg = t.closest('svg').getBoundingClientRect();"
+      "return text.left < svg.left - 1 || text.right > svg.right + 1 || text.bottom > svg.bottom + 1;});"
+      "parent.postMessage(innerWidth + ':' + document.documentElement.scrollWidth + ' cut [' +"
+      "cut.map(t => t.textContent) + '] ', '*')</script>");
   std::ofstream(folder.path() / "measured.html") << page;
   std::ofstream(folder.path() / "frames.html")
       << "<body><p id=\"widths\"></p><script>onmessage = e => widths.append(e.data)</script>"
@@ -266,8 +294,8 @@ TEST(Report, FitsAPhoneAScreenAndPaperInARealBrowser) {
                    folder.path() / "dom"),
             0);
   const std::string dom = file_text(folder.path() / "dom");
-  EXPECT_THAT(dom, HasSubstr("390:390 "));
-  EXPECT_THAT(dom, HasSubstr("1280:1280 "));
+  EXPECT_THAT(dom, HasSubstr("390:390 cut [] "));
+  EXPECT_THAT(dom, HasSubstr("1280:1280 cut [] "));
   ASSERT_EQ(
       browse("--no-pdf-header-footer --print-to-pdf=" + at + "/report.pdf file://" + at + "/report.html",
              folder.path() / "p", folder.path() / "log"),

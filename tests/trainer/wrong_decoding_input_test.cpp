@@ -5,6 +5,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "data/safetensors.h"
 #include "kernels/tensor.h"
@@ -15,6 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class WrongDecodingInput : public TrainedRun {
  protected:
@@ -70,6 +72,21 @@ TEST_F(WrongDecodingInput, PromptsLongerThanTheContext) {
   expect_both_refuse(data, "longer than 127 tokens (1)");
   expect_labels_alone(data, "longer than 127 tokens (1)");
   expect_refused({"generate", at("run"), "--prompt", words}, 4, "expected 1 to 127 tokens");
+}
+
+// What `gorgon tree` and `distill` take, `eval` takes too: there are just no labels to compare with.
+TEST_F(WrongDecodingInput, PromptsWithoutAnswersAreDecoded) {
+  const std::string data = write("asked.jsonl", R"({"messages": [{"role": "user", "content": "one two"}]})");
+  const ProgramResult result = run_program({"eval", at("run"), "--data", data, "--max-new-tokens", "4",
+                                            "--batches", "1", "--output", at("asked.json")});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("no labels in the data"));
+  EXPECT_THAT(result.out, Not(HasSubstr("against the labels")));
+  const auto report = nlohmann::json::parse(file_text(at("asked.json")));
+  EXPECT_TRUE(report["loss"].is_null());
+  EXPECT_TRUE(report["heads"][0]["top1"].is_null());
+  EXPECT_EQ(report["heads"][0]["count"], 0);
+  EXPECT_EQ(report["prompts"], 1);
 }
 
 TEST_F(WrongDecodingInput, TreeDeeperThanTheHeads) {

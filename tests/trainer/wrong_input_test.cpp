@@ -241,10 +241,9 @@ TEST(WrongInputArguments, CountsBelowOne) {
   const ProgramResult result =
       run_program({"prepare", (folder.path() / "run.yaml").string(), "--preview", "0"});
   EXPECT_EQ(result.status, 2);
-  EXPECT_EQ(
-      result.err,
-      "error: command line: --preview: expected a whole number from 1, found '0'; gorgon prepare --help shows what "
-      "there is\n");
+  EXPECT_EQ(result.err,
+            "error: command line: --preview: expected a whole number from 1, found '0'; gorgon prepare "
+            "--help shows what there is\n");
 }
 
 TEST(WrongInputOutput, ForeignFilesStay) {
