@@ -42,15 +42,19 @@ struct Row {
   }
 };
 
-// few: own and low rank in both modes, for the emulated GPU.
-std::vector<Row> table(bool few) {
+// For the emulated GPU, in both modes: "few": own and low rank, "own": own.
+std::vector<Row> few_rows(bool lowrank) {
   std::vector<Row> rows;
-  for (const HeadLinear linear : {HeadLinear::own, HeadLinear::shared, HeadLinear::lowrank}) {
-    for (const bool divided : {false, true}) {
-      if (few && linear != HeadLinear::shared) rows.push_back({linear, 0, 2, 1, divided, divided});
-    }
+  for (const bool divided : {false, true}) {
+    rows.push_back({HeadLinear::own, 0, 2, 1, divided, divided});
+    if (lowrank) rows.push_back({HeadLinear::lowrank, 0, 2, 1, divided, divided});
   }
-  if (few) return rows;
+  return rows;
+}
+
+std::vector<Row> table(const std::string& which) {
+  if (!which.empty()) return few_rows(which == "few");
+  std::vector<Row> rows;
   for (const HeadLinear linear : {HeadLinear::own, HeadLinear::shared, HeadLinear::lowrank}) {
     for (const int vocabulary : {0, 1, 2}) {
       for (int heads = 1; heads <= 5; ++heads) {
@@ -148,8 +152,28 @@ class Run {
     return result;
   }
 
+  // One step; `spoiled`: the first state that this rank holds is not a number.
+  StepResult step(int64_t s, bool spoiled) {
+    StateRows rows;
+    source_->next(rows, stream_);
+    const float nan = std::nanf("");
+    if (spoiled) copy_bytes(stream_.device(), rows.hidden.data(), {}, &nan, sizeof nan);
+    return trainer_.step(rows, s);
+  }
+  // Everything that a step changes: weights, moments, the optimizer's count.
+  std::vector<std::byte> all_states() {
+    std::vector<std::byte> bytes{static_cast<std::byte>(trainer_.adam_steps())};
+    const auto add = [&](const NamedState& state) {
+      const int64_t size = bytes_of(state.view.type, state.view.elements());
+      bytes.resize(bytes.size() + static_cast<size_t>(size));
+      copy_bytes({}, &*bytes.end() - size, state.view.device, state.view.data, size);
+    };
+    for (const NamedState& state : head_states(trainer_.heads())) add(state);
+    for (const NamedState& state : trainer_.optimizer_state()) add(state);
+    return bytes;
+  }
+
  private:
-  bool is_divided() const { return ranks_.is_several() && ranks_.divided; }
   int64_t received() const {
     if (!ranks_.is_several()) return 0;
     const int64_t on_device = ranks_.device == ranks_.host ? 0 : heads_bytes_received(*ranks_.device);
@@ -306,6 +330,22 @@ void check_overlap(const Row& row, const Result& found, int ranks, Comparison& c
   check.equal("states asked for before one is waited for", states.collectives, batches);
 }
 
+// A state that the last rank alone has is not a number: all ranks skip that step, nothing of theirs changes,
+// and the next one is a step again.
+void check_skipped_together(const Row& row, const HeadRanks& ranks, Comparison& check) {
+  TinyModel model(11, kVocabulary);
+  Run run(row, model, ranks);
+  const bool is_last = ranks.host->rank() == ranks.host->size() - 1;
+  check.equal("a step skipped", run.step(1, false).skipped ? 1 : 0, 0);
+  const std::vector<std::byte> before = run.all_states();
+  const StepResult spoiled = run.step(2, is_last);
+  check.equal("a spoiled step skipped", spoiled.skipped ? 1 : 0, 1);
+  check.equal("the head that is not finite", spoiled.skipped_head >= 0 ? 1 : 0, 1);
+  check.equal("states as before the spoiled step", run.all_states() == before ? 1 : 0, 1);
+  check.equal("the step behind it skipped", run.step(3, false).skipped ? 1 : 0, 0);
+  check.equal("states as before the step behind it", run.all_states() == before ? 1 : 0, 0);
+}
+
 void compare_bytes(const Result& found, RankGroup& group, bool on_gpu, Comparison& check) {
   std::vector<int64_t> bytes{found.received, found.told};
   all_reduce(group.host(), bytes, ReduceOp::sum, "bytes");
@@ -315,15 +355,18 @@ void compare_bytes(const Result& found, RankGroup& group, bool on_gpu, Compariso
   check.equal("bytes as told", std::abs(bytes[1] - bytes[0]) <= rounding ? 1 : 0, 1);
 }
 
-int run_all(RankGroup& group, bool few) {
+int run_all(RankGroup& group, const std::string& which) {
   Communicator* device = &group.on(heads_device());
   int rows = 0, failed = 0;
-  for (const Row& row : table(few)) {
+  for (const Row& row : table(which)) {
     const HeadRanks ranks{&group.host(), device, row.divided};
     const Result alone = run(row, {});
     const Result found = run(row, ranks);
     Comparison check(row.name());
     compare(found, alone, check);
+    if (row.heads == 2 && row.vocabulary == 0 && row.linear != HeadLinear::shared) {
+      check_skipped_together(row, ranks, check);
+    }
     compare_bytes(found, group, device != &group.host(), check);
     check_overlap(row, found, group.size(), check);
     ++rows;
@@ -336,7 +379,7 @@ int run_all(RankGroup& group, bool few) {
 }  // namespace
 }  // namespace gorgon
 
-int main(int argc, char**) {
+int main(int argc, char** argv) {
   using namespace gorgon;
   MeetingTerms terms;
   terms.seconds = 30;
@@ -348,7 +391,7 @@ int main(int argc, char**) {
   });
   int status = 1;
   try {
-    status = run_all(group, argc > 1);
+    status = run_all(group, argc > 1 ? argv[1] : "");
     group.leave();
   } catch (const std::exception& error) {
     fmt::print(stderr, "error: {}\n", error.what());
