@@ -13,6 +13,7 @@
 #include "kernels/ranks/rank_group.h"
 #include "tests/emulation/moved_model.h"
 #include "tests/model/tiny_model.h"
+#include "tests/ranks/comparison.h"
 #include "tests/ranks/heads_device.h"
 #include "trainer/head_chunks.h"
 #include "trainer/head_trainer.h"
@@ -27,18 +28,23 @@ constexpr int64_t kVocabulary = 150, kHidden = 32, kBatch = 5, kSteps = 3, kMicr
 // f32 sums in another order move a loss by some 1e-7 of its value in a step and what Adam makes of the
 // smallest gradients adds to it; gradients are sums of a few hundred products.
 constexpr double kLossBound = 5e-6, kGradientBound = 1e-6;
+// Drops tokens of every chunk: gradients differ from those of all tokens by more than a thousandth of their
+// norm, or the row fails.
+constexpr double kFilter = 0.01, kDropped = 1e-3;
 
 struct Row {
   HeadLinear linear;
   int vocabulary;  // 0: full, 1: a few ids, 2: about half of them
   int heads, layers;
   bool wrapped, divided;
+  double filter = 0;  // vocab_gradient_filter
 
   std::string name() const {
     const char* linears[] = {"own", "shared", "lowrank"};
     const char* vocabularies[] = {"full", "seen", "half"};
-    return fmt::format("{} {} K={} L={} {} {}", linears[static_cast<int>(linear)], vocabularies[vocabulary],
-                       heads, layers, wrapped ? "wrapped" : "none", divided ? "vocab" : "replicate");
+    return fmt::format("{} {} K={} L={} {} {}{}", linears[static_cast<int>(linear)], vocabularies[vocabulary],
+                       heads, layers, wrapped ? "wrapped" : "none", divided ? "vocab" : "replicate",
+                       filter > 0 ? " filter" : "");
   }
 };
 
@@ -69,6 +75,10 @@ std::vector<Row> table(const std::string& which) {
     for (const bool divided : {false, true})
       rows.push_back({HeadLinear::own, 0, heads, 1, heads % 2 == 0, divided});
   }
+  // Chunks of replicate are those of a rank's own rows, so that other tokens pass the filter; those of vocab
+  // are of all rows.
+  for (const HeadLinear linear : {HeadLinear::own, HeadLinear::lowrank})
+    rows.push_back({linear, 0, 3, 1, false, true, kFilter});
   return rows;
 }
 
@@ -98,6 +108,7 @@ HeadTrainerOptions options_of(const Row& row) {
   options.lr_multiplier.assign(static_cast<size_t>(row.heads), 1.0);
   options.max_steps = kSteps;
   options.chunk_rows = 64;  // several chunks
+  options.gradient_filter = row.filter;
   for (int32_t id = 0; id < kVocabulary && row.vocabulary > 0; id += row.vocabulary == 1 ? 13 : 2) {
     options.vocab_ids.push_back(id);
   }
@@ -232,41 +243,6 @@ Result run(const Row& row, const HeadRanks& ranks) {
   return Run(row, model, ranks).train();
 }
 
-class Comparison {
- public:
-  explicit Comparison(std::string row) : row_(std::move(row)) {}
-
-  void close(const std::string& what, double value, double expected, double bound) {
-    if (std::abs(value - expected) <= bound * std::abs(expected)) return;
-    tell(fmt::format("{}: expected {}, found {} ({:.2g})", what, expected, value, value / expected - 1));
-  }
-  void equal(const std::string& what, int64_t value, int64_t expected) {
-    if (value != expected) tell(fmt::format("{}: expected {}, found {}", what, expected, value));
-  }
-  void normwise(const std::string& what, const std::vector<float>& values,
-                const std::vector<float>& expected) {
-    double error = 0, norm = 0;
-    equal(what + " elements", std::ssize(values), std::ssize(expected));
-    for (size_t i = 0; i < std::min(values.size(), expected.size()); ++i) {
-      const auto a = static_cast<double>(values[i]), b = static_cast<double>(expected[i]);
-      error += (a - b) * (a - b);
-      norm += b * b;
-    }
-    if (!(std::sqrt(error) <= kGradientBound * std::sqrt(norm))) {
-      tell(fmt::format("{}: {:.2g} of its norm", what, std::sqrt(error / norm)));
-    }
-  }
-  bool failed() const { return failed_; }
-
- private:
-  void tell(const std::string& line) {
-    failed_ = true;
-    fmt::print("{}: {}\n", row_, line);
-  }
-  std::string row_;
-  bool failed_ = false;
-};
-
 void compare(const Result& found, const Result& alone, Comparison& check) {
   for (size_t s = 0; s < kSteps; ++s) {
     const StepResult &a = found.steps[s], &b = alone.steps[s];
@@ -283,7 +259,7 @@ void compare(const Result& found, const Result& alone, Comparison& check) {
     }
   }
   for (size_t i = 0; i < found.gradients.size(); ++i) {
-    check.normwise(fmt::format("gradient {}", i), found.gradients[i], alone.gradients[i]);
+    check.normwise(fmt::format("gradient {}", i), found.gradients[i], alone.gradients[i], kGradientBound);
   }
   for (size_t k = 0; k < found.evaluation.size(); ++k) {
     check.close(fmt::format("evaluation of head {}", k + 1), found.evaluation[k].cross_entropy,
@@ -364,6 +340,12 @@ int run_all(RankGroup& group, const std::string& which) {
     const Result found = run(row, ranks);
     Comparison check(row.name());
     compare(found, alone, check);
+    if (row.filter > 0) {
+      Row whole = row;
+      whole.filter = 0;
+      const double dropped = distance(alone.gradients.back(), run(whole, {}).gradients.back());
+      check.equal("a filter that drops tokens", dropped > kDropped ? 1 : 0, 1);
+    }
     if (row.heads == 2 && row.vocabulary == 0 && row.linear != HeadLinear::shared) {
       check_skipped_together(row, ranks, check);
     }
