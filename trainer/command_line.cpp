@@ -55,7 +55,7 @@ constexpr const char* kNothing = "nothing was written";
 template <typename Command, typename CommandArguments>
 Run stoppable(Command command, const CommandArguments& arguments, const char* outcome) {
   return [command, &arguments, outcome](Console& console, RankGroup& ranks) {
-    const StopSignal stop;
+    StopSignal stop;
     try {
       if constexpr (std::is_invocable_v<Command, const CommandArguments&, Console&, const StopSignal&,
                                         RankGroup&>) {
@@ -64,6 +64,7 @@ Run stoppable(Command command, const CommandArguments& arguments, const char* ou
         return command(arguments, console, stop);
       }
     } catch (const Stopped&) {
+      stop.outlive();
       const bool is_own = stop.requested() || !ranks.is_several();
       console.info(
           fmt::format("stopped by {}; {}", is_own ? stop.name() : "max_run_time or another rank", outcome));

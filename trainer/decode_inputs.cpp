@@ -1,5 +1,7 @@
 #include "trainer/decode_inputs.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "data/data_files.h"
@@ -35,6 +37,8 @@ DecodeInputs::DecodeInputs(const std::filesystem::path& path, const std::filesys
       backbone(weights, compute),
       heads(DraftHeads::load(found.file, weights.lm_head, compute, stream, head_storage)) {
   if (!found.is_export) return;
+  found.config.max_seq_length =
+      std::min<int64_t>(found.config.max_seq_length, weights.config.max_position_embeddings);
   const auto check = [&](const char* key, int says, int has) {
     if (says == has) return;
     console.warn(fmt::format("{}: {} is {}, but {} has {}: takes what the file has, an engine may not",

@@ -60,8 +60,13 @@ StopSignal::StopSignal() {
 }
 
 StopSignal::~StopSignal() {
-  for (size_t i = 0; i < std::size(kSignals); ++i) sigaction(kSignals[i], &g_before[i], nullptr);
+  for (size_t i = 0; i < std::size(kSignals) && !outlives_; ++i)
+    sigaction(kSignals[i], &g_before[i], nullptr);
   g_in_use.store(false);
+}
+
+void StopSignal::outlive() {
+  outlives_ = true;
 }
 
 bool StopSignal::requested() const {

@@ -10,11 +10,16 @@ class StopSignal {
  public:
   StopSignal();
   ~StopSignal();
+  // Handles signals beyond its own life: a process that is ending with its status is not to end by one that a
+  // launcher sends to the rest of a job.
+  void outlive();
   StopSignal(const StopSignal&) = delete;
   StopSignal& operator=(const StopSignal&) = delete;
 
   bool requested() const;
   const char* name() const;  // "SIGTERM", "SIGINT", "SIGUSR1"; "max_run_time" when none came
+ private:
+  bool outlives_ = false;
 };
 
 }  // namespace gorgon

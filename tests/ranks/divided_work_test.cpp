@@ -88,9 +88,9 @@ class DividedWork : public testing::Test {
       report.erase(key);
     for (const char* draft : {"plain", "medusa", "lookup", "both"}) {
       if (!report.contains(draft)) continue;
-      for (const char* key :
-           {"tokens_per_s", "tokens_per_s_range", "latency_mean_s", "latency_median_s", "latency_p90_s",
-            "speedup", "overhead", "tau_over_overhead", "step_s", "step_parts_s"})
+      for (const char* key : {"tokens_per_s", "tokens_per_s_range", "latency_mean_s", "latency_median_s",
+                              "latency_p90_s", "speedup", "overhead", "tau_over_overhead", "step_s",
+                              "step_parts_s", "decode_mean_s", "prefill_mean_s", "prefill_tokens_per_s"})
         EXPECT_EQ(report[draft].erase(key), 1u) << key;
     }
     return report;

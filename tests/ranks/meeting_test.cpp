@@ -130,7 +130,8 @@ TEST_F(EarlyErrors, OfAllRanksAreToldByOne) {
       {"plan " + config, "plan: expected one process, found 3"},
       {"train " + config + " --set learning_rat=1", "did you mean learning_rate"},
       {"train no-such.yaml", "no-such.yaml"},
-      {"eval nowhere --data none.jsonl", "nowhere: expected a run directory"}};
+      {"eval nowhere --data " + (folder_.path() / "eval.jsonl").string(),
+       "nowhere: expected a run directory"}};
   for (const auto& [words, line] : cases) {
     SCOPED_TRACE(words);
     const JobResult result = run(words);

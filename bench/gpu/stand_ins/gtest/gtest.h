@@ -80,8 +80,25 @@ class Failure {
  private:
   std::ostringstream text_;
 };
+// Says why a test measures nothing.
+class Skip {
+ public:
+  Skip() = default;
+  Skip(const Skip&) = delete;
+  Skip& operator=(const Skip&) = delete;
+  ~Skip() { std::cerr << text_.str() << "\n"; }
+  template <typename V>
+  Skip& operator<<(const V& value) {
+    text_ << value;
+    return *this;
+  }
+
+ private:
+  std::ostringstream text_;
+};
 struct Returning {  // lets ASSERT_* leave a void function behind its message
   void operator=(const Failure&) const {}
+  void operator=(const Skip&) const {}
 };
 
 class Trace {
@@ -247,6 +264,7 @@ inline Outcome run_all_tests(const std::vector<std::string>& filters) {
 #define ASSERT_NEAR(a, b, bound)                                                       \
   GORGON_REQUIRE(std::abs(static_cast<double>(a) - static_cast<double>(b)) <= (bound), \
                  ::testing::compared(#a " near " #b, a, b))
+#define GTEST_SKIP() return ::testing::Returning() = ::testing::Skip()
 #define ADD_FAILURE() GORGON_FAILURE("")
 #define EXPECT_THROW(statement, type)         \
   {                                           \
