@@ -79,40 +79,6 @@ same tcp || failed "two machines over TCP: the bits of one machine"
 [ -s "$work/other/tcp/logs/rank-1.log" ] && [ ! -s "$work/tcp.1.out" ] || failed "rank 1 logs on its own machine and prints nothing"
 held "two machines over TCP: the bits of --gpus 2"
 
-# Bytes of a step: what 200 more steps bring, which are all that two runs differ in. For 2 heads of one ResBlock, H = 32, V = 536, bf16
-# and n = 2 by the formula of docs/traffic.md; a sequence a rank, so that no head has more than 64 rows, to which they are padded. Beside
-# it a step's report (3 numbers of each rank) and the question whether to stop. The watch's words are a few bytes a second.
-received() {
-  for side in $a $b; do
-    on $side bash -c 'cat /sys/class/net/veth-[ab]/statistics/rx_{bytes,packets}' | paste -sd' '
-  done | awk '{ sum += $1 - 66 * $2 } END { printf "%d", sum }'
-}
-
-port=29511
-# rank NUMBER MACHINE FOLDER RUN [--set ...]: one rank by variables; its status is written down.
-rank() {
-  local number=$1 machine=$2 folder=$3 run=$4; shift 4
-  set +e
-  GORGON_JOB=$run RANK=$number WORLD_SIZE=2 LOCAL_RANK=0 MASTER_ADDR=10.77.0.1 MASTER_PORT=$port on "$machine" "$build/trainer/gorgon" train \
-    "$folder/run.yaml" --set global_batch_size=4 --set "output_dir=$folder/$run" "$@" >"$work/$run.$number.out" 2>"$work/$run.$number.err"
-  echo $? >"$work/$run.$number.status"
-}
-status() { cat "$work/$1.$2.status"; }
-soon() { for _ in $(seq 600); do if "$@"; then return 0; fi; sleep 0.1; done; return 1; }
-
-# both RUN [--set ...]: rank 0 on the first machine, rank 1 on the second, to the end.
-both() {
-  port=$((port + 1))
-  rank 0 $a "$work" "$@" & first=$!
-  rank 1 $b "$work/other" "$@" & second=$!
-  wait $first $second
-  [ "$(status "$1" 0) $(status "$1" 1)" = "0 0" ] || failed "two machines over TCP: $1"
-}
-both tcp
-same tcp || failed "two machines over TCP: the bits of one machine"
-[ -s "$work/other/tcp/logs/rank-1.log" ] && [ ! -s "$work/tcp.1.out" ] || failed "rank 1 logs on its own machine and prints nothing"
-held "two machines over TCP: the bits of --gpus 2"
-
 # Bytes of a step: what 200 more steps bring, which are all that two runs differ in. For 2 heads of one ResBlock, H = 32, V = 536, bf16,
 # n = 2, by the formula of docs/traffic.md; a sequence a rank, so that no head has more than 64 rows, to which they are padded.
 received() {
