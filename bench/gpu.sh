@@ -43,7 +43,7 @@ command -v ninja >/dev/null && generator=(-G Ninja) keep_going=(0)
 cmake -S "$root/bench/gpu" -B "$build" "${generator[@]}" -DGORGON_CUDA="$([ "$device" = cuda ] && echo ON || echo OFF)" \
   -DCMAKE_CUDA_ARCHITECTURES="${architecture:-90}-real" >"$build/configure.log" 2>&1 &&
   cmake --build "$build" -j "$(nproc)" -- -k "${keep_going[@]}" >"$build/build.log" 2>&1 || {
-  tail -30 "$build/configure.log" "$build/build.log" >&2
+  tail -n 30 "$build/configure.log" "$build/build.log" >&2
   note build "failed: $(grep -m1 -hE 'rror' "$build/configure.log" "$build/build.log" | cut -c1-160)"
 }
 
@@ -72,7 +72,7 @@ for part in "$@"; do
         timeout "$(seconds_for 6)" compute-sanitizer --tool "$tool" --error-exitcode 3 "$build/gorgon_gpu_tests" \
           TensorCoreAttention RmsNorm CrossEntropyGradient AdamW SquareSum Fp8Linear >"$build/$tool.log" 2>&1
         status=$?
-        tail -3 "$build/$tool.log" >&2
+        tail -n 3 "$build/$tool.log" >&2
         case $status in
           0) note "$tool" "clean" ;;
           124) note "$tool" "did not end in time" ;;
