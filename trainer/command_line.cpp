@@ -1,25 +1,16 @@
 #include "trainer/command_line.h"
 
-#include <cerrno>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <functional>
-#include <memory>
-#include <new>
 #include <string>
-#include <system_error>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "kernels/device.h"
 #include "kernels/error.h"
-#include "kernels/instruction_set.h"
 #include "kernels/ranks/rank_group.h"
 #include "trainer/commands.h"
 #include "trainer/found_heads.h"
-#include "trainer/local_ranks.h"
+#include "trainer/launch.h"
 #include "trainer/misuse.h"
 #include "trainer/run_config.h"
 #include "trainer/stop_signal.h"
@@ -27,10 +18,8 @@
 namespace gorgon {
 namespace {
 
-using Run = std::function<int(Console&, RankGroup&)>;
-
 // The command line: options write into these, the command picked calls `run`.
-struct Arguments {
+struct Arguments : Launch {
   PrepareArguments prepare;
   PlanArguments plan;
   CacheArguments cache;
@@ -40,10 +29,6 @@ struct Arguments {
   DistillArguments distill;
   ExportArguments exported;
   GenerateArguments generate;
-  Run run;
-  // Where several processes work together at the command: which job it is, and how long they wait.
-  std::function<MeetingTerms()> terms;
-  int gpus = 1;  // processes to start on this machine
 };
 
 constexpr const char* kSetHelp = "KEY=VALUE over the file's value, again for more keys";
@@ -53,7 +38,7 @@ constexpr const char* kNothing = "nothing was written";
 
 // A command that SIGTERM and SIGINT stop between pieces of work. `outcome`: what that leaves.
 template <typename Command, typename CommandArguments>
-Run stoppable(Command command, const CommandArguments& arguments, const char* outcome) {
+Launch::Run stoppable(Command command, const CommandArguments& arguments, const char* outcome) {
   return [command, &arguments, outcome](Console& console, RankGroup& ranks) {
     StopSignal stop;
     try {
@@ -324,146 +309,6 @@ void add_keys(CLI::App& app, Arguments& arguments) {
   command->callback([&arguments] { arguments.run = [](Console&, RankGroup&) { return keys_command(); }; });
 }
 
-struct Failure {
-  std::string message;
-  ExitCode code;
-};
-
-// Of the exception being handled.
-constexpr const char* kUnprinted = "standard output: expected a place that takes what is printed, found ";
-constexpr const char* kPrintElsewhere = "; free some space, or print to another place";
-
-// What was printed has left the process: a full disk under a redirection is no success.
-void check_printed() {
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
-  throw Error(ExitCode::resource, kUnprinted + std::string(std::strerror(errno)) + kPrintElsewhere);
-}
-
-Failure current_failure() {
-  try {
-    throw;
-  } catch (const Error& error) {
-    return {error.what(), error.code()};
-  } catch (const std::bad_alloc&) {
-    return {"out of memory; lower per_device_train_batch_size, max_seq_length or medusa_num_heads",
-            ExitCode::resource};
-  } catch (const std::filesystem::filesystem_error& error) {
-    return {error.path1().string() + ": " + error.code().message(), ExitCode::resource};
-  } catch (const std::system_error& error) {  // of fmt::print
-    if (std::ferror(stdout) == 0) return {error.what(), ExitCode::resource};
-    return {kUnprinted + error.code().message() + kPrintElsewhere, ExitCode::resource};
-  } catch (const std::exception& error) {
-    return {std::string(error.what()) + "; this is a defect of gorgon, please report it", ExitCode::internal};
-  }
-}
-
-void print_error(const std::string& message) {
-  std::fprintf(stderr, "error: %s\n", message.c_str());
-}
-
-// Of a process that has not met the other ranks of its job: they are told, and one of them says it.
-int report_before_meeting(const LaunchEnvironment& launched, const Failure& failure) {
-  if (launched.rank == 0) print_error(failure.message);
-  bool told = false;
-  try {
-    told = launched.size > 1 && decline_to_join(launched, failure.message);
-  } catch (const Error&) {
-    // nobody to be met: what failed first is what counts
-  }
-  if (launched.rank != 0 && !told) print_error(failure.message);
-  return static_cast<int>(failure.code);
-}
-
-int report_error(Console& console, RankGroup& ranks, const Failure& failure) {
-  console.log_error(failure.message);
-  if (console.is_shown() || ranks.speaks_first()) {
-    console.end_progress();
-    print_error(failure.message);
-  }
-  ranks.fail(failure.message);
-  return static_cast<int>(failure.code);
-}
-
-// Another rank is gone, so that this one's work will never end: the process ends here, whatever its main
-// thread is at. What is being written has no final name yet. Called from the watch's thread.
-[[noreturn]] void end_with_lost_rank(const Console& console, const std::string& line, bool speaks) {
-  console.log_error(line);
-  if (speaks) print_error(line);
-  std::fflush(stderr);
-  std::_Exit(static_cast<int>(ExitCode::peer));
-}
-
-std::unique_ptr<RankGroup> join_ranks(const LaunchEnvironment& launched, MeetingTerms terms,
-                                      Console& console) {
-  if (launched.size == 1) return std::make_unique<RankGroup>();
-  console.begin_rank_log(launched.rank == 0);
-  terms.say = [&console](const std::string& line) { console.announce(line); };
-  return std::make_unique<RankGroup>(launched, terms, [&console](const std::string& line, bool speaks) {
-    end_with_lost_rank(console, line, speaks);
-  });
-}
-
-// Runs what was parsed; every exception ends here.
-int run(const Arguments& arguments, const LaunchEnvironment& launched) {
-  MeetingTerms terms;
-  try {
-    if (launched.size > 1) terms = arguments.terms();
-  } catch (...) {
-    return report_before_meeting(launched, current_failure());
-  }
-  Console console;
-  std::unique_ptr<RankGroup> ranks;
-  try {
-    ranks = join_ranks(launched, std::move(terms), console);
-    const int status = arguments.run(console, *ranks);
-    check_printed();
-    ranks->leave();
-    return status;
-  } catch (const NotMet& error) {
-    if (!error.told()) print_error(error.what());
-    return static_cast<int>(error.code());
-  } catch (...) {
-    const Failure failure = current_failure();
-    if (ranks) return report_error(console, *ranks, failure);
-    print_error(failure.message);
-    return static_cast<int>(failure.code);
-  }
-}
-
-LaunchEnvironment launch_environment() {
-  return read_launch_environment([](const char* name) { return std::getenv(name); });
-}
-
-// Several processes, or the start of them, or one.
-int launch(const Arguments& arguments, int argc, const char* const* argv) {
-  LaunchEnvironment launched;
-  try {
-    launched = launch_environment();
-    if (const char* name = std::getenv("GORGON_CPU_ISA")) limit_instruction_set(name);
-    if (launched.size > 1 && !arguments.terms) {
-      fail(ExitCode::config, {"command line", argv[1], "one process", std::to_string(launched.size),
-                              "start it without mpirun, srun or torchrun"});
-    }
-    if (arguments.gpus > 1 && std::getenv(kLocalRanksVariable) == nullptr) {
-      if (launched.size == 1) return run_local_ranks(arguments.gpus, argc, argv);
-      fail(ExitCode::config, {"command line", "--gpus", "one launcher", "mpirun, srun or torchrun as well",
-                              "leave --gpus out"});
-    }
-  } catch (...) {
-    return report_before_meeting(launched, current_failure());
-  }
-  return run(arguments, launched);
-}
-
-// Of a command line that names no command to run. What the environment says wrong is told by launch().
-LaunchEnvironment launch_environment_or_none() {
-  try {
-    return launch_environment();
-  } catch (const Error&) {
-    return {};
-  }
-}
-
 }  // namespace
 
 int run_command_line(int argc, const char* const* argv) {
@@ -492,6 +337,7 @@ int run_command_line(int argc, const char* const* argv) {
     const std::string misuse = describe_misuse(error.what(), argc > 1 ? argv[1] : "", commands);
     return report_before_meeting(launch_environment_or_none(), {"command line: " + misuse, ExitCode::config});
   }
+  arguments.command = app.get_subcommands().front()->get_name();
   return launch(arguments, argc, argv);
 }
 

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "kernels/ranks/frame.h"
+#include "kernels/ranks/seconds.h"
 
 namespace gorgon {
 namespace {
@@ -24,16 +25,6 @@ constexpr int kMostNamed = 8;
 constexpr char kHello = 'H', kTable = 'T', kRefused = 'R', kOver = 'O';
 constexpr const char* kProtocol = "gorgon ranks 2";
 constexpr size_t kPeerLines = 5;
-
-double seconds_since(Clock::time_point then) {
-  return std::chrono::duration<double>(Clock::now() - then).count();
-}
-
-std::string in_seconds(double seconds) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f s", seconds);
-  return text;
-}
 
 std::string text_of(const Peer& peer) {
   return as_line(peer.host) + as_line(peer.address) + as_line(std::to_string(peer.port)) +

@@ -1,6 +1,7 @@
 #include "kernels/ranks/nccl_group.h"
 
 #include "kernels/error.h"
+#include "kernels/ranks/seconds.h"
 
 namespace gorgon {
 namespace {
@@ -13,10 +14,6 @@ constexpr auto kMoment = std::chrono::seconds(1);  // for an abort
 constexpr double kFirstWord = 1;                   // seconds: rank 0 knows who is silent, and speaks first
 constexpr double kForTheWatch = 2.5;               // seconds in which it finds out whose end NCCL has noticed
 constexpr double kForAnAbort = 0.5;                // seconds
-
-double seconds_since(Clock::time_point then) {
-  return std::chrono::duration<double>(Clock::now() - then).count();
-}
 
 }  // namespace
 

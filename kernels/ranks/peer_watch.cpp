@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "kernels/ranks/frame.h"
+#include "kernels/ranks/seconds.h"
 
 namespace gorgon {
 namespace {
@@ -24,16 +25,6 @@ constexpr double kSilent = 2.5;          // seconds; a word comes every second
 
 // Kinds of messages.
 constexpr char kBeatKind = 'B', kLeave = 'L', kFail = 'F', kLost = 'X';
-
-double seconds_since(Clock::time_point then) {
-  return std::chrono::duration<double>(Clock::now() - then).count();
-}
-
-std::string in_seconds(double seconds) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f s", seconds);
-  return text;
-}
 
 constexpr const char* kRestart = "see its log; the same command goes on from what is saved";
 

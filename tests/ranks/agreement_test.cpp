@@ -57,6 +57,14 @@ TEST_F(Agreement, OnEveryKey) {
   expect_refusal(train(), 2, "learning_rate: expected 0.01 as on rank 0, found 0.02");
 }
 
+TEST_F(Agreement, OnTheCommand) {
+  const std::string config = at("run.yaml");
+  expect_refusal(fmt::format("bash -c 'words=(\"train {0}\" \"distill {0} --output {1}\"); "
+                             "GORGON_JOB=one exec {2} ${{words[$RANK]}}'",
+                             config, at("own.jsonl"), GORGON_PROGRAM),
+                 2, "command: expected train as on rank 0, found distill");
+}
+
 TEST_F(Agreement, OnTheModel) {
   fs::copy(at("model"), at("model-of-1"), fs::copy_options::recursive);
   write_configs("/model\n", "/model-of-1\n");

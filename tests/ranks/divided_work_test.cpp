@@ -236,7 +236,7 @@ TEST_F(DividedWork, EvalStopsOnAllRanksTogether) {
 // In the midst of an evaluation (of some seconds): the step behind it is saved, and goes on to the bytes of
 // an undisturbed run.
 TEST_F(DividedWork, ASignalStopsAnEvaluationOfAllRanks) {
-  std::ofstream(at("more.jsonl")) << tiny_chats(3000, 12000);
+  std::ofstream(at("more.jsonl")) << tiny_chats(3000, 3000);
   const auto words = [&](const std::string& run) {
     return train_words(run, {"eval_dataset_path=" + at("more.jsonl"), "metric_for_best_model=eval_loss",
                              "eval_steps=2", "max_steps=4", "per_device_eval_batch_size=1", "save_steps=0"});
