@@ -43,13 +43,21 @@ def profiled(out, name):
     return sum(float(part[0]) for part in parts), sum(float(part[0]) * float(part[-1]) for part in parts)
 
 
+def profile_table(out):
+    lines = out.splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.startswith("where the time went"))
+    end = next(number for number, line in enumerate(lines) if number > begin and line.startswith("total"))
+    return lines[begin:end + 1]
+
+
 def gorgon(args, data, folder, number):
     run_dir = os.path.join(folder, f"run{number}")
     config = os.path.join(folder, f"run{number}.yaml")
     # With a file for evaluations every row of the other is trained on; one row costs next to nothing.
     first = os.path.join(folder, "first.jsonl")
     with open(data, encoding="utf-8") as source, open(first, "w", encoding="utf-8") as out:
-        out.write(source.readline())
+        row = source.readline()
+        out.write(row)
     with open(config, "w", encoding="utf-8") as file:
         file.write(f"""model_path: {os.path.abspath(args.model)}
 train_dataset_path: {data}
@@ -75,10 +83,12 @@ save_strategy: "no"
     _, cpu = profiled(out, "total")  # of all steps, the first one with its allocations too
     prefill, prefill_cpu = profiled(out, "backbone:")
     steps = measured_steps(run_dir)
-    tokens = sum(row["tokens"] for row in steps)
-    return {"tokens_per_s": statistics.median(row["tokens_per_s"] for row in steps[1:]), "tokens_per_cpu_s": tokens / cpu,
-            "prefill_tokens_per_s": tokens / prefill, "prefill_tokens_per_cpu_s": tokens / prefill_cpu, "profile": [line for line in out.splitlines() if len(line.split()) > 5 and "/" not in line],
-            "losses": [row["loss"] for row in steps], **done.usage()}
+    tokens = sum(step["tokens"] for step in steps)
+    forwarded = tokens + len(json.loads(row)["input_ids"])  # the backbone's time holds the last evaluation's
+    return {"tokens_per_s": statistics.median(step["tokens_per_s"] for step in steps[1:]), "tokens_per_cpu_s": tokens / cpu,
+            "prefill_tokens_per_s": forwarded / prefill, "prefill_tokens_per_cpu_s": forwarded / prefill_cpu,
+            "profile": profile_table(out),
+            "losses": [step["loss"] for step in steps], **done.usage()}
 
 
 def peer(args, data, style):

@@ -4,8 +4,8 @@ peer_cached_states.py (own full-vocabulary heads, states kept; stopped behind th
 
 Stages, each kept in --work and done once; `--stages` takes some of them, so that the timed ones can have the machine to themselves:
   distill   `gorgon distill` answers rows --rows of --train and the first --limit of --test: the data of both sides, not timed
-  gorgon    rounds of `gorgon train`, whole process, states computed, and again from its cache of states
-  peer      as many rounds of the peer
+  gorgon    `gorgon train`, whole process, states computed, and again from its cache of states
+  peer      the peer; where both are taken, in interleaved rounds
   eval      `gorgon eval` of both sides' heads: chain tau on the same prompts, simulated and decoded
 
 gorgon's times are those of whole processes, loading and saving included; the peer's are states_s and heads_s of its own clock,
@@ -86,18 +86,15 @@ def peer(args):
             "heads_s": last["heads_s"], "heads_cpu_s": last["heads_cpu_s"], "process_s": done.seconds, **result, **done.usage()}
 
 
-def rounds(name, measure):
-    """The stage that measures one side; each round is kept as soon as it is there."""
-
-    def stage(args):
-        for number in range(args.rounds):
+def measure_rounds(args, sides):
+    """Interleaved; each measurement is kept as soon as it is there."""
+    for number in range(args.rounds):
+        for name, measure in sides.items():
             kept = args.work / f"round{number}_{name}.json"
             if not kept.exists():
                 measured = measure(args)
                 kept.write_text(json.dumps(measured), encoding="utf-8")
                 print(f"{name}: {measured['seconds']:.1f} s, heads {measured['heads_s']:.1f} s", file=sys.stderr)
-
-    return stage
 
 
 def rounds_of(args):
@@ -142,8 +139,12 @@ def main():
     parser.add_argument("--output")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    for stage in args.stages.split(","):
-        {"distill": distill, "gorgon": rounds("gorgon", gorgon), "peer": rounds("peer", peer), "eval": evaluate}[stage](args)
+    stages = args.stages.split(",")
+    if "distill" in stages:
+        distill(args)
+    measure_rounds(args, {name: measure for name, measure in [("gorgon", gorgon), ("peer", peer)] if name in stages})
+    if "eval" in stages:
+        evaluate(args)
     if not (args.work / "gorgon_eval.json").exists() or not (args.work / "peer_eval.json").exists():
         return
     measured = result(args)
