@@ -21,6 +21,18 @@ def number(value, digits=1):
     return f"{value:,.{digits}f}" if value < 1000 else f"{value:,.0f}"
 
 
+def percent(part):
+    return f"{100 * part:.0f} %"
+
+
+def head(data, more=""):
+    return [f"Device: {data['device']}. Command: `{data['command']}`{more}", ""]
+
+
+def table(columns, rows):
+    return [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
+
+
 def kernels(data):
     context = data["context"]
     lines = [f"Device: {context.get('device', context['num_cpus'])}. Command: `{context.get('command', context['executable'])}`"
@@ -40,17 +52,15 @@ def kernels(data):
 
 
 def comparison(data):
-    lines = [f"Device: {data['device']}. Command: `{data['command']}`", "",
-             "| program | tokens/s | tokens per CPU second | peak memory | taken by other programs |", "|---|---|---|---|---|"]
-    for pair in data["pairs"]:
-        for name, run in pair.items():
-            lines.append(f"| {name} | {run['tokens_per_s']:.0f} | {run['tokens_per_cpu_s']:.0f} |"
-                         f" {run['peak_rss_bytes'] / 2**30:.2f} GiB | {100 * run['share_of_other_programs']:.0f} % |")
+    lines = head(data) + table(
+        ["program", "tokens/s", "tokens per CPU second", "peak memory", "taken by other programs"],
+        [[name, f"{run['tokens_per_s']:.0f}", f"{run['tokens_per_cpu_s']:.0f}", f"{run['peak_rss_bytes'] / 2**30:.2f} GiB",
+          percent(run["share_of_other_programs"])] for pair in data["pairs"] for name, run in pair.items()])
     for style, ratio in data["ratios"].items():
         peer = data["pairs"][0][style]
         versions = ", ".join(f"{name} {version}" for name, version in peer["versions"].items())
         text = (f"Against {style} PyTorch ({versions}, {peer['optimizer']}): **{ratio['speed']:.2f}** times the tokens per second"
-                f" ({ratio['speed_by_cpu_time']:.2f} by CPU time), {100 * ratio['memory']:.0f} % of the memory")
+                f" ({ratio['speed_by_cpu_time']:.2f} by CPU time), {percent(ratio['memory'])} of the memory")
         if "prefill_tokens_per_s" in ratio:
             text += (f"; the backbone alone {ratio['prefill_tokens_per_s']:.2f} times"
                      f" ({ratio['prefill_tokens_per_cpu_s']:.2f} by CPU time)")
@@ -59,102 +69,94 @@ def comparison(data):
 
 
 def timings(data):
-    lines = [f"Device: {data['device']}. Command: `{data['command']}`", "", "| what | wall | CPU |", "|---|---|---|"]
-    for row in data["timings"]:
-        lines.append(f"| {row['what']} | {number(row['seconds'])} s | {number(row['cpu_seconds'])} s |")
-    return lines
+    return head(data) + table(["what", "wall", "CPU"],
+                              [[row["what"], f"{number(row['seconds'])} s", f"{number(row['cpu_seconds'])} s"] for row in data["timings"]])
 
 
 def ranks(data):
-    lines = [f"Device: {data['device']}. Command: `{data['command']}`", "", "| what | median | efficiency |", "|---|---|---|"]
-    for row in data["timings"]:
-        share = data["efficiency"].get(row["what"].removeprefix("a step: "))
-        lines.append(f"| {row['what']} | {number(row['seconds'], 2)} s | {'' if share is None else f'{share:.2f}'} |")
-    return lines
+    def efficiency(row):
+        found = data["efficiency"].get(row["what"].removeprefix("a step: "))
+        return "" if found is None else f"{found:.2f}"
+
+    return head(data) + table(["what", "median", "efficiency"],
+                              [[row["what"], f"{number(row['seconds'], 2)} s", efficiency(row)] for row in data["timings"]])
 
 
 def forms(data):
-    lines = [f"Device: {data['device']}. Command: `{data['command']}`. Making the cache of {data['states']:,} states: {number(data['cache_s'])} s.",
-             "", "| heads | wall | CPU time | steps alone | taken by other programs | peak memory | heads | export | accepted length (chain) |",
-             "|---|---|---|---|---|---|---|---|---|"]
-    for row in data["forms"]:
-        lines.append(f"| {row['linear']}, {row['vocab']} | {number(row['train_s'])} s | {number(row['train_cpu_s'])} s | {number(row['heads_s'])} s |"
-                     f" {100 * row['share_of_other_programs']:.0f} % | {row['peak_bytes'] / 2**30:.2f} GiB | {row['heads_bytes'] / 2**20:.1f} MiB |"
-                     f" {row['export_bytes'] / 2**20:.1f} MiB | {row['chain_tau']:.3f} |")
-    return lines
+    return head(data, f". Making the cache of {data['states']:,} states: {number(data['cache_s'])} s.") + table(
+        ["heads", "wall", "CPU time", "steps alone", "taken by other programs", "peak memory", "heads", "export", "accepted length (chain)"],
+        [[f"{row['linear']}, {row['vocab']}", f"{number(row['train_s'])} s", f"{number(row['train_cpu_s'])} s", f"{number(row['heads_s'])} s",
+          percent(row["share_of_other_programs"]), f"{row['peak_bytes'] / 2**30:.2f} GiB", f"{row['heads_bytes'] / 2**20:.1f} MiB",
+          f"{row['export_bytes'] / 2**20:.1f} MiB", f"{row['chain_tau']:.3f}"] for row in data["forms"]])
 
 
 def decoding(data):
-    lines = [f"Device: {data['device']}. Command: `{data['command']}`", "",
-             "| round | gorgon, tokens/s | llama.cpp, tokens/s | ratio |", "|---|---|---|---|"]
-    for index, (pair, ratio) in enumerate(zip(data["rounds"], data["ratios"]), 1):
-        lines.append(f"| {index} | {number(pair['gorgon']['tokens_per_s'])} | {number(pair['llama_cpp']['tokens_per_s'])} | {ratio:.2f} |")
+    lines = head(data) + table(
+        ["round", "gorgon, tokens/s", "llama.cpp, tokens/s", "ratio"],
+        [[str(index), number(pair["gorgon"]["tokens_per_s"]), number(pair["llama_cpp"]["tokens_per_s"]), f"{ratio:.2f}"]
+         for index, (pair, ratio) in enumerate(zip(data["rounds"], data["ratios"]), 1)])
     version = data["rounds"][0]["llama_cpp"]["version"]
     return lines + ["", f"Against llama-cpp-python {version}: **{data['ratio']:.2f}** times the tokens per second (median)."]
 
 
 def good_heads(data):
-    lines = [f"Device: {data['device']}. Command: `{data['command']}`", "",
-             "| program | in all | CPU time | heads | CPU time of heads | taken by other programs | chain tau |", "|---|---|---|---|---|---|---|"]
-    for pair in data["good_heads"]:
-        for name, run in pair.items():
-            lines.append(f"| {name} | {number(run['seconds'])} s | {number(run['cpu_s'])} s | {number(run['heads_s'])} s | {number(run['heads_cpu_s'])} s |"
-                         f" {100 * run['share_of_other_programs']:.0f} % | {data['tau'][name]:.3f} |")
+    lines = head(data) + table(
+        ["program", "in all", "CPU time", "heads", "CPU time of heads", "taken by other programs", "chain tau"],
+        [[name, *(f"{number(run[key])} s" for key in ("seconds", "cpu_s", "heads_s", "heads_cpu_s")), percent(run["share_of_other_programs"]),
+          f"{data['tau'][name]:.3f}"] for pair in data["good_heads"] for name, run in pair.items()])
     sooner = data["sooner"]
     return lines + ["", f"Heads of tau >= {data['goal']}: **{sooner['seconds']:.1f}** times sooner in all ({sooner['cpu_s']:.1f} by CPU time),"
                     f" **{sooner['heads_s']:.1f}** times in the heads' part ({sooner['heads_cpu_s']:.1f} by CPU time)."]
 
 
 def gradient_filter(data):
-    lines = [f"Device: {data['device']}. Command: `{data['command']}`. {data['data']}.", "",
-             "| steps trained | threshold | tokens kept | error of the Linear's gradient | of the ResBlock's | backward pass | without |",
-             "|---|---|---|---|---|---|---|"]
-    for row in data["gradient_filter"]:
-        lines.append(f"| {row['steps']} | {row['threshold']:g} | {row['tokens_kept']:,} | {100 * row['error_of_linear']:.2f} % |"
-                     f" {100 * row['error_of_resblock']:.1f} % | {row['backward_ms']:.0f} ms | {row['backward_ms_without']:.0f} ms |")
-    return lines
+    return head(data, f". {data['data']}.") + table(
+        ["steps trained", "threshold", "tokens kept", "error of the Linear's gradient", "of the ResBlock's", "backward pass", "without"],
+        [[str(row["steps"]), f"{row['threshold']:g}", f"{row['tokens_kept']:,}", f"{100 * row['error_of_linear']:.2f} %",
+          f"{100 * row['error_of_resblock']:.1f} %", f"{row['backward_ms']:.0f} ms", f"{row['backward_ms_without']:.0f} ms"]
+         for row in data["gradient_filter"]])
 
 
 def answers(data):
-    lines = [f"Device: {data['device']}. Command: `{data['command']}`", "",
-             "| round | prompts | gorgon, whole process | transformers, generate() alone | ratio |", "|---|---|---|---|---|"]
-    for index, (pair, ratio) in enumerate(zip(data["rounds"], data["ratios"]), 1):
-        lines.append(f"| {index} | {pair['prompts']} | {number(pair['gorgon']['seconds'])} s | {number(pair['transformers']['seconds'])} s | {ratio:.2f} |")
+    lines = head(data) + table(
+        ["round", "prompts", "gorgon, whole process", "transformers, generate() alone", "ratio"],
+        [[str(index), str(pair["prompts"]), f"{number(pair['gorgon']['seconds'])} s", f"{number(pair['transformers']['seconds'])} s", f"{ratio:.2f}"]
+         for index, (pair, ratio) in enumerate(zip(data["rounds"], data["ratios"]), 1)])
     lines += ["", f"**{data['ratio']:.2f}** times as fast (median)."]
     return lines + ([data["note"]] if "note" in data else [])
 
 
 def lossless(data):
-    lines = [f"Device: {data['device']}. Command: `{data['command']}`. Heads: {data['heads']}.", "",
-             "| prompts from | prompts | tokens | other tokens | other steps | chain, tokens a step | tree |", "|---|---|---|---|---|---|---|"]
-
     def tau(length):
         return f"{length['tau']:.3f} ({length['ci95'][0]:.3f}-{length['ci95'][1]:.3f})"
 
-    for run in data["runs"]:
-        lines.append(f"| {run['prompts_from']} | {run['prompts']} | {run['tokens']:,} | {run['prompts_with_other_tokens']} |"
-                     f" {run['prompts_with_other_steps']} | {tau(run['chain_simulated'])} | {tau(run['tree_measured'])}, {run['tree']['nodes']} nodes |")
-    return lines
+    return head(data, f". Heads: {data['heads']}.") + table(
+        ["prompts from", "prompts", "tokens", "other tokens", "other steps", "chain, tokens a step", "tree"],
+        [[run["prompts_from"], str(run["prompts"]), f"{run['tokens']:,}", str(run["prompts_with_other_tokens"]), str(run["prompts_with_other_steps"]),
+          tau(run["chain_simulated"]), f"{tau(run['tree_measured'])}, {run['tree']['nodes']} nodes"] for run in data["runs"]])
 
 
 def evaluation(data):
     """`gorgon tree` and `gorgon eval` on held-out prompts: the drafts, break-even, the verdict."""
     found = data["evaluation"]
-    tree = f"{data['tree']['nodes']} nodes of {data['tree']['prompts']} calibration prompts: {', '.join(map(str, data['tree']['paths']))}"
-    lines = [f"Device: {data['device']}. Command: `{data['command']}`. Heads: {data['heads']}. Tree: {tree}.", "",
-             f"{found['prompts']} prompts, {found['tokens']:,} tokens, {found['dtype']}; speeds over the first {found['timed_prompts']}.", "",
-             "| draft | tokens a step | tokens/s | slowest-fastest | latency, mean | p90 | step cost | speed-up | exact |", "|---|---|---|---|---|---|---|---|---|"]
     names = {"plain": "plain", "medusa": "heads", "lookup": "lookup", "both": "both"}
-    for key, name in names.items():
+    tree = f"{data['tree']['nodes']} nodes of {data['tree']['prompts']} calibration prompts: {', '.join(map(str, data['tree']['paths']))}"
+    lines = head(data, f". Heads: {data['heads']}. Tree: {tree}.")
+    lines += [f"{found['prompts']} prompts, {found['tokens']:,} tokens, {found['dtype']}; speeds over the first {found['timed_prompts']}.", ""]
+
+    def draft(key):
         d = found[key]
-        lines.append(f"| {name} | {d['tau']:.3f} ({d['tau_ci95'][0]:.3f}-{d['tau_ci95'][1]:.3f}) | {d['tokens_per_s']:.1f} |"
-                     f" {d['tokens_per_s_range'][0]:.1f}-{d['tokens_per_s_range'][1]:.1f} | {d['latency_mean_s']:.3f} s |"
-                     f" {d['latency_p90_s']:.3f} s | {d['overhead']:.2f} | {d['speedup']:.2f} | {100 * d['exact_match']:.1f} % |")
-    lines += ["", "| batch | draft | plain tokens/s | with it | needs, tokens a step | gets | at a time |", "|---|---|---|---|---|---|---|"]
-    for b in found["batches"]:
+        return [names[key], f"{d['tau']:.3f} ({d['tau_ci95'][0]:.3f}-{d['tau_ci95'][1]:.3f})", f"{d['tokens_per_s']:.1f}",
+                f"{d['tokens_per_s_range'][0]:.1f}-{d['tokens_per_s_range'][1]:.1f}", f"{d['latency_mean_s']:.3f} s", f"{d['latency_p90_s']:.3f} s",
+                f"{d['overhead']:.2f}", f"{d['speedup']:.2f}", f"{100 * d['exact_match']:.1f} %"]
+
+    def batch(b):
         gets = next(found[key]["tau"] for key, name in names.items() if name == b["draft"])
-        lines.append(f"| {b['batch']} | {b['draft']} | {b['plain_tokens_per_s']:.1f} | {b['tokens_per_s']:.1f} | {b['break_even_tau']:.2f} |"
-                     f" {gets:.2f} | {b['occupancy']:.1f} |")
+        return [str(b["batch"]), b["draft"], f"{b['plain_tokens_per_s']:.1f}", f"{b['tokens_per_s']:.1f}", f"{b['break_even_tau']:.2f}",
+                f"{gets:.2f}", f"{b['occupancy']:.1f}"]
+
+    lines += table(["draft", "tokens a step", "tokens/s", "slowest-fastest", "latency, mean", "p90", "step cost", "speed-up", "exact"], map(draft, names))
+    lines += ["", *table(["batch", "draft", "plain tokens/s", "with it", "needs, tokens a step", "gets", "at a time"], map(batch, found["batches"]))]
     lines += ["", *(f"- {line}" for line in found["verdict"])]
     return lines + (["", data["note"]] if "note" in data else [])
 
