@@ -83,12 +83,13 @@ int distill_command(const DistillArguments& arguments, Console& console, const S
   const Stream stream = make_stream(config, &stop, ranks);
   const ModelWeights weights = load_model(config.model_path, config.compute(), stream,
                                           WeightStorage::as_stored, config.quantisation());
-  check_same_model(ranks, weights.fingerprint);
+  const TextModel text(config.model_path);
+  check_same_model(ranks, weights);
+  check_same_text(ranks, text.tokenizer);
   if (ranks.is_several()) {
     ranks.set_patience(kPatience);
     check_same_data(ranks, {{"train_dataset_path", data_fingerprint(config.train_dataset_path), true}});
   }
-  const TextModel text(config.model_path);
   const PromptSet set = read_all_prompts(config, text, weights.config, ranks, console);
   DistillOptions options;
   options.decoder = decoder_options(arguments, text);

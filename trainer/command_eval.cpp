@@ -87,7 +87,8 @@ void check_agreement(const DecodeInputs& inputs, const EvalArguments& arguments,
              ExitCode::config, "start all ranks with the same program and the same arguments");
   check_same(ranks, {{"heads", "SHA-256 " + sha256_of_file(inputs.found.file, ExitCode::checkpoint)}},
              ExitCode::checkpoint, "give all machines the same heads");
-  check_same_model(ranks, inputs.weights.fingerprint);
+  check_same_model(ranks, inputs.weights);
+  check_same_text(ranks, inputs.text.tokenizer);
   ranks.set_patience(kPatience);
   check_same_data(ranks, {{"--data", data_fingerprint(arguments.data), true}});
 }

@@ -133,10 +133,10 @@ PreparedDataset load_train(const TrainArguments& arguments, const RunConfig& con
 }
 
 // What the accepted length is measured on, where the run asks for it.
-void load_answers(const RunConfig& config, const RunDirectory* directory, const ModelWeights& weights,
-                  const Stream& stream, RankShare& share, std::vector<EvalSet>& evals, Console& console) {
+void load_answers(const RunConfig& config, const RunDirectory* directory, const TextModel& text,
+                  const ModelWeights& weights, const Stream& stream, RankShare& share,
+                  std::vector<EvalSet>& evals, Console& console) {
   if (!is_accept_length(config.metric_for_best_model)) return;
-  const TextModel text(config.model_path);
   const Backbone backbone(weights, config.compute());
   for (size_t i = 0; i < evals.size(); ++i) {
     OwnAnswersRequest request;
@@ -165,14 +165,14 @@ struct RunData {
   std::vector<int32_t> vocab_ids;
 };
 
-// Rank 0, which alone has a `text`, reads the data, and gives it to the others.
+// Rank 0, which alone has a `directory`, reads the data, and gives it to the others.
 void load_data_sets(const TrainArguments& arguments, const RunConfig& config, const RunDirectory* directory,
-                    const std::optional<TextModel>& text, const ModelConfig& model, const Stream& stream,
-                    Console& console, RankGroup& ranks, RunData& data) {
-  if (text) {
+                    const TextModel& text, const ModelConfig& model, const Stream& stream, Console& console,
+                    RankGroup& ranks, RunData& data) {
+  if (directory != nullptr) {
     fs::create_directories(directory->prepared());
-    data.evals = load_evals(config, *directory, *text, model, stream, console);
-    PreparedDataset train = load_train(arguments, config, *directory, *text, model, stream, console);
+    data.evals = load_evals(config, *directory, text, model, stream, console);
+    PreparedDataset train = load_train(arguments, config, *directory, text, model, stream, console);
     data.train = std::move(train.dataset);
     data.prompts = std::move(train.prompts);
   }
@@ -208,7 +208,7 @@ void check_same_files(const TrainArguments& arguments, const RunConfig& config, 
 void load_weights(const RunConfig& config, const Stream& stream, RankGroup& ranks, RunData& data) {
   data.weights =
       load_model(config.model_path, config.compute(), stream, storage_for(config), config.quantisation());
-  check_same_model(ranks, data.weights.fingerprint);
+  check_same_model(ranks, data.weights);
 }
 
 // `directory`: rank 0's. Several ranks learn before the data is prepared that their models differ.
@@ -221,14 +221,15 @@ RunData load_run_data(const TrainArguments& arguments, const RunConfig& config, 
   RunData data;
   try {
     ranks.set_patience(kPatience);
-    std::optional<TextModel> text;
-    if (directory != nullptr) check_first_rows(config, text.emplace(config.model_path));
+    const TextModel text(config.model_path);
+    check_same_text(ranks, text.tokenizer);
+    if (directory != nullptr) check_first_rows(config, text);
     check_same_files(arguments, config, ranks);
     if (ranks.is_several()) load_weights(config, stream, ranks, data);
     load_data_sets(arguments, config, directory, text, model, stream, console, ranks, data);
     if (!ranks.is_several()) load_weights(config, stream, ranks, data);
     ranks.set_deadline(static_cast<double>(config.ddp_timeout));
-    load_answers(config, directory, data.weights, stream, share, data.evals, console);
+    load_answers(config, directory, text, data.weights, stream, share, data.evals, console);
   } catch (const Stopped&) {
     if (directory != nullptr) directory->keep_prepared();  // whole files; the next run need not make them
     throw;

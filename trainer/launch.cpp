@@ -72,6 +72,7 @@ std::unique_ptr<RankGroup> join_ranks(const LaunchEnvironment& launched, Meeting
   if (launched.size == 1) return std::make_unique<RankGroup>();
   console.begin_rank_log(launched.rank == 0);
   terms.say = [&console](const std::string& line) { console.announce(line); };
+  terms.complain = print_error;
   return std::make_unique<RankGroup>(launched, terms, [&console](const std::string& line, bool speaks) {
     end_with_lost_rank(console, line, speaks);
   });

@@ -2,10 +2,15 @@
 
 #include <iterator>
 
+#include <fmt/format.h>
+
+#include "data/file.h"
 #include "kernels/error.h"
 
 namespace gorgon {
 namespace {
+
+constexpr const char* kSameModel = "give all machines the same model files";
 
 // One text of several values; a value holds no NUL.
 std::string joined(const std::vector<NamedValue>& values) {
@@ -58,10 +63,28 @@ void check_same_config(RankGroup& ranks, const RunConfig& config) {
   check_same(ranks, values, ExitCode::config, "start all ranks with the same program and the same file");
 }
 
-void check_same_model(RankGroup& ranks, const std::string& fingerprint) {
+void check_same_model(RankGroup& ranks, const ModelWeights& weights) {
   if (!ranks.is_several()) return;
-  check_same(ranks, {{"model fingerprint", fingerprint}}, ExitCode::model,
-             "give all machines the same model files");
+  const ModelConfig& c = weights.config;
+  check_same(ranks,
+             {{"model fingerprint", weights.fingerprint},
+              {"num_hidden_layers", fmt::format("{}", c.num_hidden_layers)},
+              {"num_attention_heads", fmt::format("{} ({} of keys, head_dim {})", c.num_attention_heads,
+                                                  c.num_key_value_heads, c.head_dim)},
+              {"max_position_embeddings", fmt::format("{}", c.max_position_embeddings)},
+              {"rms_norm_eps", fmt::format("{}", c.rms_norm_eps)},
+              {"rope_theta", fmt::format("{}", c.rope_theta)},
+              {"rope_scaling", fmt::format("divisors [{}]", fmt::join(c.rope_factors, " "))},
+              {"sliding_window", c.sliding_window ? fmt::format("{}", *c.sliding_window) : "none"}},
+             ExitCode::model, kSameModel);
+}
+
+void check_same_text(RankGroup& ranks, const Tokenizer& tokenizer) {
+  if (!ranks.is_several()) return;
+  check_same(ranks,
+             {{"tokenizer", "SHA-256 " + tokenizer.sha256()},
+              {"chat template", "SHA-256 " + sha256_of(tokenizer.chat_template())}},
+             ExitCode::model, kSameModel);
 }
 
 void check_same_data(RankGroup& ranks, const std::vector<NamedValue>& files) {

@@ -4,8 +4,10 @@
 #include <vector>
 
 #include "data/dataset_file.h"
+#include "data/tokenizer.h"
 #include "kernels/error.h"
 #include "kernels/ranks/rank_group.h"
+#include "model/model_weights.h"
 #include "trainer/run_config.h"
 
 namespace gorgon {
@@ -25,8 +27,10 @@ struct NamedValue {
 };
 void check_same(RankGroup& ranks, const std::vector<NamedValue>& mine, ExitCode code,
                 const std::string& remedy);
-// The fingerprint of the model: Error(model).
-void check_same_model(RankGroup& ranks, const std::string& fingerprint);
+// What the model computes with: its fingerprint, and what config.json says of its layers. Error(model).
+void check_same_model(RankGroup& ranks, const ModelWeights& weights);
+// What the model reads and says: its tokenizer and its chat template. Error(model).
+void check_same_text(RankGroup& ranks, const Tokenizer& tokenizer);
 
 // Fingerprints of data files (data_fingerprint). Only rank 0 reads data: another rank need not have any, but
 // what it has under the names it was given must be the same. Error(data).

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "kernels/error.h"
+#include "kernels/ranks/hello.h"
 #include "kernels/ranks/host_communicator.h"
 #include "kernels/ranks/nccl_communicator.h"
 #include "kernels/ranks/tcp_transport.h"
@@ -41,19 +42,40 @@ MeetingPoint meet_by_mpi(MpiJob& mpi) {
   return point;
 }
 
+// Rank 0's listener is not open where its port is taken.
 MeetingPoint meet_by_address(const LaunchEnvironment& launched, const std::string& job) {
   MeetingPoint point;
-  point.job = launched.job.empty() ? job : launched.job;
+  point.job_is_named = !launched.job.empty();
+  point.job = point.job_is_named ? launched.job : job;
   point.port = launched.master_port;
   point.addresses = {launched.master_address};
   if (launched.rank != 0) return point;
   point.listener =
       launched.listening >= 0 ? Socket(launched.listening) : Socket::listen(launched.master_port);
-  if (!point.listener.is_open()) {
-    fail(ExitCode::peer, {"rank 0", "MASTER_PORT", "a port that is free",
-                          std::to_string(launched.master_port), "choose another one"});
-  }
   return point;
+}
+
+// Where a build has no MPI no rank has: the first one says so.
+std::unique_ptr<MpiJob> join_mpi(const LaunchEnvironment& launched) {
+  try {
+    return join_mpi_job();
+  } catch (const Error& error) {
+    throw NotMet(error.what(), launched.rank != 0);
+  }
+}
+
+constexpr double kSecondsToDecline = 10;
+
+// The others cannot find rank 0 at a port that is not its own: it looks for them before it ends.
+void require_port(const LaunchEnvironment& launched, const MeetingPoint& point, const Peer& self,
+                  const MeetingTerms& terms) {
+  if (launched.rank != 0 || point.listener.is_open()) return;
+  const std::string line = line_of(
+      {"rank 0 on " + self.host, "MASTER_PORT", "a port that rank 0 may listen at",
+       std::to_string(point.port) + ", which another program has, or nobody may have", "choose another one"});
+  if (terms.complain) terms.complain(line);
+  decline(0, launched.size, point, self, line, kSecondsToDecline);
+  throw NotMet(line, terms.complain != nullptr);
 }
 
 }  // namespace
@@ -69,37 +91,46 @@ RankGroup::RankGroup(const LaunchEnvironment& launched, const MeetingTerms& term
   self.local_rank = launched.local_rank;
   self.cores = cores_of_process();
   if (launched.kind == LaunchEnvironment::Kind::mpi) {
-    mpi_ = join_mpi_job();
+    mpi_ = join_mpi(launched);
     rank_ = mpi_->rank();
     size_ = mpi_->size();
     point = meet_by_mpi(*mpi_);
   } else {
     point = meet_by_address(launched, terms.job);
+    require_port(launched, point, self, terms);
     listener = Socket::listen(0);
     self.port = listener.port();
   }
   watch_ = std::make_unique<PeerWatch>(rank_, meet(rank_, size_, point, self, terms));
   point.listener.close();
-  transport_ =
-      mpi_ ? mpi_->transport() : connect_tcp_transport(rank_, watch_->peers(), listener, terms.seconds);
-  communicator_ = std::make_unique<HostCommunicator>(rank_, size_, *transport_, *watch_);
-  find_neighbours();
   watch_->start([this, end = std::move(on_loss)](const std::string& line, bool speaks) {
     abort_on_gpu();
     end(line, speaks);
   });
+  transport_ = mpi_ ? mpi_->transport() : connect(listener, terms);
+  communicator_ = std::make_unique<HostCommunicator>(rank_, size_, *transport_, *watch_);
+  find_neighbours();
+}
+
+// A rank that cannot reach another one tells all of them: none waits for its part.
+std::unique_ptr<Transport> RankGroup::connect(const Socket& listener, const MeetingTerms& terms) {
+  try {
+    return connect_tcp_transport(rank_, watch_->peers(), listener, terms.seconds);
+  } catch (const Error& error) {
+    watch_->fail(error.what());
+    throw NotMet(error.what(), rank_ != 0);
+  }
 }
 
 bool decline_to_join(const LaunchEnvironment& launched, const std::string& why) {
-  constexpr double kSeconds = 5;
   Peer self;
   self.host = own_host_name();
   if (launched.kind == LaunchEnvironment::Kind::mpi) {
     const std::unique_ptr<MpiJob> mpi = join_mpi_job();
-    return decline(mpi->rank(), mpi->size(), meet_by_mpi(*mpi), self, why, kSeconds);
+    return decline(mpi->rank(), mpi->size(), meet_by_mpi(*mpi), self, why, kSecondsToDecline);
   }
   const MeetingPoint point = meet_by_address(launched, "");
-  return decline(launched.rank, launched.size, point, self, why, kSeconds);
+  return decline(launched.rank, launched.size, point, self, why, kSecondsToDecline);
 }
 
 RankGroup::~RankGroup() {

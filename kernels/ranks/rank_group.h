@@ -54,6 +54,7 @@ class RankGroup {
   void fail(const std::string& why);  // the end, when it did not: tells the others
 
  private:
+  std::unique_ptr<Transport> connect(const Socket& listener, const MeetingTerms& terms);
   void find_neighbours();
   void abort_on_gpu();
 

@@ -58,6 +58,24 @@ std::string numeric(const sockaddr* address, socklen_t size) {
   return text.starts_with(kMapped) ? text.substr(kMapped.size()) : text;
 }
 
+// The addresses of a host.
+class Lookup {
+ public:
+  Lookup(const std::string& host, int port) : found_(nullptr, &::freeaddrinfo) {
+    addrinfo hints = {};
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* found = nullptr;
+    error_ = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
+    if (error_ == 0) found_.reset(found);
+  }
+  const addrinfo* first() const { return found_.get(); }
+  std::string error() const { return error_ == 0 ? "" : ::gai_strerror(error_); }
+
+ private:
+  std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> found_;
+  int error_ = 0;
+};
+
 Socket connect_to(const addrinfo& address, double seconds) {
   Socket socket(::socket(address.ai_family, SOCK_STREAM, 0));
   if (!socket.is_open()) return {};
@@ -133,13 +151,19 @@ std::string Socket::peer_address() const {
   return numeric(reinterpret_cast<const sockaddr*>(&address), size);
 }
 
+bool Socket::is_readable(double seconds) const {
+  return Limit(seconds).wait(descriptor_, POLLIN);
+}
+
+bool Socket::is_lost() const {
+  char byte = 0;
+  const ssize_t result = ::recv(descriptor_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return result == 0 || (result < 0 && errno != EAGAIN && errno != EINTR);
+}
+
 Socket Socket::connect(const std::string& host, int port, double seconds) {
-  addrinfo hints = {};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) return {};
-  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> all(found, &::freeaddrinfo);
-  for (const addrinfo* one = all.get(); one != nullptr; one = one->ai_next) {
+  const Lookup all(host, port);
+  for (const addrinfo* one = all.first(); one != nullptr; one = one->ai_next) {
     Socket socket = connect_to(*one, seconds);
     if (socket.is_open()) return socket;
   }
@@ -196,6 +220,10 @@ std::string own_host_name() {
   char name[256] = {};
   ::gethostname(name, sizeof name - 1);
   return name;
+}
+
+std::string why_unknown(const std::string& host) {
+  return Lookup(host, 0).error();
 }
 
 }  // namespace gorgon

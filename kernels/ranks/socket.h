@@ -31,6 +31,9 @@ class Socket {
   // Not open when nobody came within `seconds`.
   Socket accept(double seconds) const;
   std::string peer_address() const;  // numeric
+  // Whether there is something to read, or the other side is gone, within `seconds`.
+  bool is_readable(double seconds) const;
+  bool is_lost() const;  // whether the other side has closed it
   // Not open when it failed within `seconds`.
   static Socket connect(const std::string& host, int port, double seconds);
 
@@ -45,5 +48,7 @@ class Socket {
 // Numeric addresses of this machine's interfaces that are up, loopback left out.
 std::vector<std::string> own_addresses();
 std::string own_host_name();
+// Why a host's name stands for no address ("Name or service not known"); empty where it does.
+std::string why_unknown(const std::string& host);
 
 }  // namespace gorgon

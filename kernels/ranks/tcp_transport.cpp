@@ -14,6 +14,7 @@ namespace gorgon {
 namespace {
 
 constexpr int kPollMilliseconds = 50;
+constexpr double kConnect = 30;  // seconds; a peer listens before it is known
 
 // Messages still to be sent to, and received from, one rank.
 struct Traffic {
@@ -114,8 +115,8 @@ std::unique_ptr<Transport> connect_tcp_transport(int rank, const std::vector<Pee
   const auto own = static_cast<uint32_t>(rank);
   for (int r = 0; r < rank; ++r) {
     const Peer& peer = peers[static_cast<size_t>(r)];
-    Socket socket = Socket::connect(peer.address, peer.port, seconds);
-    if (!socket.is_open() || !socket.send_all(std::as_bytes(std::span(&own, 1)), seconds))
+    Socket socket = Socket::connect(peer.address, peer.port, kConnect);
+    if (!socket.is_open() || !socket.send_all(std::as_bytes(std::span(&own, 1)), kConnect))
       unreachable_peer(r, peer, kRemedy);
     sockets[static_cast<size_t>(r)] = std::move(socket);
   }

@@ -25,14 +25,18 @@ class Agreement : public testing::Test {
   }
   std::string at(const std::string& name) const { return (folder_.path() / name).string(); }
 
+  // The first `from` of a file becomes `to`.
+  static void change(const fs::path& path, const std::string& from, const std::string& to) {
+    std::string text = file_text(path);
+    const size_t found = text.find(from);
+    ASSERT_NE(found, std::string::npos) << path;
+    std::ofstream(path) << text.replace(found, from.size(), to);
+  }
   // run-R.yaml of each of two ranks.
   void write_configs(const std::string& from, const std::string& to) const {
-    const std::string text = file_text(at("run.yaml"));
-    std::ofstream(at("run-0.yaml")) << text;
-    std::string other = text;
-    const size_t found = other.find(from);
-    ASSERT_NE(found, std::string::npos);
-    std::ofstream(at("run-1.yaml")) << other.replace(found, from.size(), to);
+    for (const char* name : {"run-0.yaml", "run-1.yaml"})
+      fs::copy_file(at("run.yaml"), at(name), fs::copy_options::overwrite_existing);
+    change(at("run-1.yaml"), from, to);
   }
 
   // Both run `command` in a shell, where $RANK is their number.
@@ -73,6 +77,37 @@ TEST_F(Agreement, OnTheModel) {
   fs::remove_all(at("run"));
   write_final_norm(folder_.path(), 1.25f);  // of rank 0's alone
   expect_refusal(train(), 3, "model fingerprint: expected ");
+}
+
+// The fingerprint is of the weights; what else lies beside them decides on the result too.
+TEST_F(Agreement, OnTheModelsOtherFiles) {
+  fs::copy(at("model"), at("model-of-1"), fs::copy_options::recursive);
+  write_configs("/model\n", "/model-of-1\n");
+  struct Case {
+    std::string file, from, to, line;
+  };
+  for (const auto& [file, from, to, line] :
+       {Case{"config.json", "5000.0", "10000.0", "rope_theta: expected 5000 as on rank 0, found 10000"},
+        {"config.json", "1e-5", "1e-6", "rms_norm_eps: expected "},
+        {"tokenizer.json", "\"lstrip\":false", "\"lstrip\":true", "tokenizer: expected SHA-256 "},
+        {"tokenizer_config.json", "assistant", "helper", "chat template: expected SHA-256 "}}) {
+    SCOPED_TRACE(line);
+    const std::string path = at("model-of-1/" + file), text = file_text(path);
+    change(path, from, to);
+    expect_refusal(train(), 3, line);
+    EXPECT_FALSE(fs::exists(at("run/prepared")));
+    std::ofstream(path) << text;
+  }
+  change(at("model-of-1/tokenizer_config.json"), "assistant", "helper");
+  const std::string line = "chat template: expected SHA-256 ";
+  expect_refusal(fmt::format("env GORGON_JOB=one {} distill {}-$RANK.yaml --output {}", GORGON_PROGRAM,
+                             at("run"), at("own.jsonl")),
+                 3, line);
+  ASSERT_EQ(run_program({"train", at("run.yaml"), "--set", "output_dir=" + at("done")}).status, 0);
+  fs::create_directory_symlink(at("model"), at("model-of-0"));
+  expect_refusal(fmt::format("{} eval {} --data {} --model {}-of-$RANK", GORGON_PROGRAM, at("done"),
+                             at("prompts.jsonl"), at("model")),
+                 3, line);
 }
 
 TEST_F(Agreement, OnTheVersion) {

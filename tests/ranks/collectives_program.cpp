@@ -243,10 +243,11 @@ void wait_for_ever() {
   for (;;) ::pause();
 }
 
-int run(const std::string& what, double deadline) {
+int run(const std::string& what, double deadline, double turned_away) {
   MeetingTerms terms;
   terms.seconds = std::min(deadline, 30.0);
   terms.first_word = 0.2;
+  terms.turned_away = turned_away;
   terms.say = [](const std::string& line) { std::fprintf(stderr, "said: %s\n", line.c_str()); };
   const LaunchEnvironment launched =
       read_launch_environment([](const char* name) { return std::getenv(name); });
@@ -296,7 +297,8 @@ int run(const std::string& what, double deadline) {
 int main(int argc, char** argv) {
   std::signal(SIGTERM, [](int) {});  // mpirun's, to those that are left: gorgon takes it for a request
   try {
-    return gorgon::run(argc > 1 ? argv[1] : "", argc > 2 ? std::atof(argv[2]) : 60);
+    return gorgon::run(argc > 1 ? argv[1] : "", argc > 2 ? std::atof(argv[2]) : 60,
+                       argc > 3 ? std::atof(argv[3]) : 60);
   } catch (const gorgon::NotMet& error) {
     std::fprintf(stderr, "not met: %s%s\n", error.what(), error.told() ? " (told)" : "");
     return static_cast<int>(error.code());

@@ -243,7 +243,16 @@ Result run(const Row& row, const HeadRanks& ranks) {
   return Run(row, model, ranks).train();
 }
 
-void compare(const Result& found, const Result& alone, Comparison& check) {
+// Of every head: weights and biases of its ResBlocks, and its Linear (or A and B).
+int64_t trained_tensors(const Row& row) {
+  const int64_t of_linear = row.linear == HeadLinear::own ? 1 : row.linear == HeadLinear::lowrank ? 2 : 0;
+  return row.heads * (2 * row.layers + of_linear);
+}
+
+void compare(const Row& row, const Result& found, const Result& alone, Comparison& check) {
+  check.equal("gradients", std::ssize(found.gradients), trained_tensors(row));
+  check.equal("gradients of one process", std::ssize(alone.gradients), trained_tensors(row));
+  check.equal("evaluated heads", std::ssize(found.evaluation), row.heads);
   for (size_t s = 0; s < kSteps; ++s) {
     const StepResult &a = found.steps[s], &b = alone.steps[s];
     const std::string at = fmt::format("step {} ", s + 1);
@@ -339,7 +348,7 @@ int run_all(RankGroup& group, const std::string& which) {
     const Result alone = run(row, {});
     const Result found = run(row, ranks);
     Comparison check(row.name());
-    compare(found, alone, check);
+    compare(row, found, alone, check);
     if (row.filter > 0) {
       Row whole = row;
       whole.filter = 0;

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "optim/optimizer.h"
+#include "tests/model/known_models.h"
 #include "tests/ranks/job.h"
 #include "trainer/memory_plan.h"
 #include "trainer/parallel_heads.h"
@@ -139,20 +140,6 @@ TEST(ParallelHeads, AutoPicksByBytesAndMemory) {
             ParallelHeads::replicate);
 }
 
-ModelConfig llama_model() {
-  ModelConfig model;
-  model.architecture = "llama";
-  model.hidden_size = 4096;
-  model.num_hidden_layers = 32;
-  model.intermediate_size = 14336;
-  model.num_attention_heads = 32;
-  model.num_key_value_heads = 8;
-  model.head_dim = 128;
-  model.vocab_size = 128256;
-  model.max_position_embeddings = 8192;
-  return model;
-}
-
 // 5.4 GB of heads, as much of gradients and of states in 8 bits (and their scales): an eighth of them stays.
 TEST(RankPlan, CountsARanksMemoryAndTrafficInBothModes) {
   RunConfig config;
@@ -162,7 +149,7 @@ TEST(RankPlan, CountsARanksMemoryAndTrafficInBothModes) {
   config.global_batch_size = 8;
   const StepRows step = all_supervised(4096, 5);
   const auto plan = [&](std::optional<int64_t> free) {
-    return plan_ranks(config, llama_model(), DeviceKind::cuda, 8, step, free);
+    return plan_ranks(config, llama_3_8b(), DeviceKind::cuda, 8, step, free);
   };
   const RankPlan enough = plan(std::nullopt);
   EXPECT_EQ(enough.replicate.received, replicate_traffic(llama(), 8).total() / 8);
@@ -174,8 +161,8 @@ TEST(RankPlan, CountsARanksMemoryAndTrafficInBothModes) {
   EXPECT_LT(less, 0.875 * 3.8 * weights);
   EXPECT_EQ(enough.chosen, ParallelHeads::vocab);
   // One process plans as ever.
-  const RankPlan alone = plan_ranks(config, llama_model(), DeviceKind::cuda, 1, step, std::nullopt);
-  EXPECT_EQ(alone.replicate.memory, plan_memory(config, llama_model(), DeviceKind::cuda, 1).total());
+  const RankPlan alone = plan_ranks(config, llama_3_8b(), DeviceKind::cuda, 1, step, std::nullopt);
+  EXPECT_EQ(alone.replicate.memory, plan_memory(config, llama_3_8b(), DeviceKind::cuda, 1).total());
   EXPECT_EQ(alone.replicate.received, 0);
   // With little to tell, memory decides.
   config.heads.linear = HeadLinear::lowrank;

@@ -1,3 +1,5 @@
+#include "kernels/ranks/meeting.h"
+
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -95,6 +97,79 @@ TEST(Meeting, OfTheSameJobOnlyOneRankOfANumberAndOneNumberOfRanks) {
   EXPECT_THAT(twice.err, HasSubstr("expected every rank from 0 to 2 once, found another rank 1"));
 }
 
+// Who was turned away and comes no better ends the job for all ranks, far ahead of the deadline.
+TEST(Meeting, AMistakeEndsAllRanksSoon) {
+  const std::string program = GORGON_RANK_PROGRAM;
+  const JobResult result =
+      run_script(3, "if [ $RANK = 2 ]; then " + fmt::format(kSeen, "said: waiting for rank 2 of 3", 0) +
+                        "; export WORLD_SIZE=4; fi; exec " + program + " collectives 60 0.5");
+  EXPECT_EQ(result.statuses, (std::vector<int>{7, 7, 7})) << result.err;
+  const std::string line =
+      "not met: rank 2 on " + own_host_name() +
+      ": start: expected 3 ranks as on rank 0, found 4; start all ranks with one launcher";
+  EXPECT_EQ(count(result.err, line), 3) << result.err;
+  EXPECT_EQ(count(result.err, line + " (told)"), 1) << result.err;
+}
+
+TEST(Meeting, AnotherProtocolIsToldFromAStranger) {
+  const JobResult result = run_script(
+      2,
+      std::string(
+          "if [ $RANK = 1 ]; then until { exec 3<>/dev/tcp/127.0.0.1/$MASTER_PORT; } 2>/dev/null; do sleep "
+          "0.05; done; printf '\\17\\0\\0\\0Hgorgon ranks 2\\n' >&3; cat <&3 >&2; exit 5; fi; exec ") +
+          GORGON_RANK_PROGRAM + " collectives 60 0.5");
+  EXPECT_EQ(result.statuses, (std::vector<int>{7, 5})) << result.err;
+  EXPECT_THAT(
+      result.err,
+      HasSubstr("not met: a rank at 127.0.0.1: start: expected gorgon ranks 3 as on rank 0, found 'gorgon "
+                "ranks 2'; start all ranks with the same version of gorgon"));
+}
+
+// What meet() of rank 1 of 2 ends with, and what it says before.
+struct NotMetLine {
+  std::string line;
+  std::vector<std::string> said;
+};
+NotMetLine line_of_rank_one(const std::string& address, int port, MeetingTerms terms) {
+  MeetingPoint point;
+  point.addresses = {address};
+  point.port = port;
+  Peer self;
+  self.host = "here";
+  NotMetLine result;
+  terms.say = [&result](const std::string& line) { result.said.push_back(line); };
+  try {
+    meet(1, 2, point, self, terms);
+  } catch (const NotMet& error) {
+    EXPECT_FALSE(error.told());
+    result.line = error.what();
+  }
+  return result;
+}
+
+TEST(Meeting, SomethingElseAtThePortIsNoRankZero) {
+  const Socket other = Socket::listen(0);
+  MeetingTerms terms;
+  terms.strange = 0.5;
+  const NotMetLine result = line_of_rank_one("127.0.0.1", other.port(), terms);
+  EXPECT_THAT(result.line,
+              HasSubstr(fmt::format("rank 1 on here: start: expected rank 0 at 127.0.0.1:{}, found "
+                                    "something that answers otherwise for ",
+                                    other.port())));
+  EXPECT_THAT(result.line, HasSubstr("choose another MASTER_PORT"));
+}
+
+TEST(Meeting, ANameOfNoMachineIsSaidAtOnce) {
+  MeetingTerms terms;
+  terms.seconds = 1;
+  terms.first_word = 0.1;
+  const NotMetLine result = line_of_rank_one("no-such..host", 29500, terms);  // no name server is asked
+  ASSERT_EQ(result.said.size(), 1u);
+  EXPECT_THAT(result.said[0],
+              HasSubstr("waiting for rank 0 at no-such..host:29500; MASTER_ADDR 'no-such..host': "));
+  EXPECT_THAT(result.line, HasSubstr("(ddp_timeout); MASTER_ADDR 'no-such..host': "));
+}
+
 // Whatever talks to the port: the ranks meet all the same.
 TEST(Meeting, StrangersAreLeftOut) {
   const JobResult result = run_script(
@@ -150,6 +225,19 @@ TEST_F(EarlyErrors, OfOneRankEndTheJobAndAreToldByRankZero) {
   const JobResult first = run_script(2, "[ $RANK = 0 ] && set -- --nope; " + train() + " $1");
   EXPECT_EQ(first.statuses, (std::vector<int>{2, 7}));
   expect_once(first, "error: command line: ");
+}
+
+// Rank 0 says so, and the others do not wait for it.
+TEST_F(EarlyErrors, ATakenPortEndsAllRanks) {
+  const Socket taken = Socket::listen(0);
+  Job job(Launcher::variables, 3, "bash", {"-c", train()}, {{"MASTER_PORT", std::to_string(taken.port())}});
+  const JobResult result = job.wait();
+  EXPECT_EQ(result.statuses, (std::vector<int>{7, 7, 7})) << result.err;
+  expect_once(
+      result,
+      fmt::format("error: rank 0 on {}: MASTER_PORT: expected a port that rank 0 may listen at, found {}, "
+                  "which another program has",
+                  own_host_name(), taken.port()));
 }
 
 // Two jobs of the same program at one port, told apart by where they write.

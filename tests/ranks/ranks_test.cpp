@@ -155,9 +155,11 @@ TEST_P(Launched, StoppedRanksAreReportedByTheDeadline) {
     const JobResult result = job.wait();
     EXPECT_EQ(result.statuses[0], 7) << how << result.err;
     EXPECT_EQ(result.statuses[1], 7) << how << result.err;
-    EXPECT_THAT(result.err, HasSubstr("rank 2 on " + own_host_name() +
-                                      ": step 12: expected its part in all_reduce of gradients of head 3, "
-                                      "found nothing from it (ddp_timeout), after 3."));
+    // The deadline and up to 5 s more.
+    EXPECT_THAT(result.err,
+                testing::ContainsRegex("rank 2 on " + own_host_name() +
+                                       ": step 12: expected its part in all_reduce of gradients of head 3, "
+                                       "found nothing from it .ddp_timeout., after [3-7]\\."));
   }
 }
 

@@ -86,29 +86,17 @@ TEST_F(TrainingByRanks, ACheckpointOfTwoRanksGoesOnWithThreeOrOne) {
   }
 }
 
-// Killed or stopped in the midst of training: each survivor ends with 7 and names it, what is saved is whole,
-// and the same command goes on to the end of an undisturbed run.
+// Killed or stopped in the midst of training, in both modes.
 TEST_F(TrainingByRanks, LostRanksHarmNothing) {
-  const std::vector<std::string> set{"max_steps=120", "save_steps=5", "save_total_limit=0", "eval_steps=0",
-                                     "ddp_timeout=4"};
-  train("undisturbed", 3, set);
-  for (const int signal : {SIGKILL, SIGSTOP}) {
-    SCOPED_TRACE(signal);
-    const std::string run = fmt::format("signal-{}", signal);
-    Job job(launcher(), 3, GORGON_PROGRAM, arguments(run, set));
-    for (int i = 0; i < 3000 && !fs::exists(directory(run) / "checkpoint-5"); ++i) ::usleep(10000);
-    job.signal_rank(1, signal);
-    job.wait_for_statuses({0, 2});
-    job.kill_rank(1);
-    const JobResult result = job.wait();
-    EXPECT_EQ(result.statuses[0], 7) << result.err;
-    EXPECT_EQ(result.statuses[2], 7) << result.err;
-    EXPECT_THAT(result.err, HasSubstr("rank 1 on "));  // by rank 0 itself, or as rank 2 told it
-    EXPECT_THAT(result.err, HasSubstr(": expected its part"));
-    EXPECT_THAT(file_text(directory(run) / "logs/rank-2.log"), HasSubstr("rank 1 on "));
-    train(run, 3, set);
-    EXPECT_TRUE(file_text(directory(run) / "medusa_heads.safetensors") ==
-                file_text(directory("undisturbed") / "medusa_heads.safetensors"));
+  for (const char* mode : {"replicate", "vocab"}) {
+    const std::vector<std::string> set{"max_steps=120", "save_steps=5", "save_total_limit=0", "eval_steps=0",
+                                       fmt::format("parallel_heads={}", mode)};
+    fs::remove_all(directory("undisturbed"));
+    train("undisturbed", 3, set);
+    for (const int signal : {SIGKILL, SIGSTOP}) {
+      SCOPED_TRACE(fmt::format("{} signal {}", mode, signal));
+      lose_a_rank(fmt::format("{}-{}", mode, signal), signal, 5, set);
+    }
   }
 }
 
