@@ -51,6 +51,10 @@ void finish_work(StreamState* stream);  // all that was put into it
 enum class StreamOrder { late, early, oldest_late, newest_late };
 void set_stream_order(StreamOrder order);
 
+// Called by work in a stream: it has taken so long. Work that says nothing (all but the collectives of NCCL's
+// stand-in) takes none of the emulated device's time.
+void pass(double seconds);
+
 // What streams were given since start_recording(), in the order in which the host asked for it.
 struct Enqueued {
   const StreamState* stream;

@@ -10,6 +10,7 @@
 #include "tests/emulation/device_memory.h"
 #include "tests/emulation/moved_model.h"
 #include "tests/kernels/on_device.h"
+#include "tests/model/known_models.h"
 #include "tests/model/tiny_model.h"
 #include "trainer/head_trainer.h"
 #include "trainer/state_source.h"
@@ -79,21 +80,6 @@ TEST_P(PlanOfTraining, IsWhatTheDeviceHolds) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, PlanOfTraining, testing::Bool());
-
-ModelConfig zephyr() {
-  ModelConfig c;
-  c.architecture = "mistral";
-  c.hidden_size = 4096;
-  c.num_hidden_layers = 32;
-  c.intermediate_size = 14336;
-  c.num_attention_heads = 32;
-  c.num_key_value_heads = 8;
-  c.head_dim = 128;
-  c.vocab_size = 32000;
-  c.max_position_embeddings = 32768;
-  c.sliding_window = 4096;
-  return c;
-}
 
 // A matrix that nobody fills.
 WeightMatrix empty_matrix(DType type, int64_t rows, int64_t columns) {
@@ -174,11 +160,11 @@ TEST(PlanOfZephyr, FitsTheCardsItIsMeantFor) {
   config.max_seq_length = 256;
   config.gradient_accumulation_steps = 16;
   config.eval_dataset_path.push_back({"eval", "eval.jsonl"});
-  const int64_t plain = plan_memory(config, zephyr(), DeviceKind::cuda, 1).total();
+  const int64_t plain = plan_memory(config, zephyr_7b(), DeviceKind::cuda, 1).total();
   EXPECT_LT(plain, 23'000'000'000);
   EXPECT_GT(plain, 14'480'000'000) << "the backbone alone";
   config.load_in_4bit = true;
-  EXPECT_LT(plan_memory(config, zephyr(), DeviceKind::cuda, 1).total(), 11'000'000'000);
+  EXPECT_LT(plan_memory(config, zephyr_7b(), DeviceKind::cuda, 1).total(), 11'000'000'000);
 }
 
 // The plan leaves out what is smaller than a page, and counts rows for the last two tokens of each sequence.
@@ -190,8 +176,8 @@ TEST(PlanOfZephyr, IsWhatTheTrainerAsksFor) {
   for (const auto& [four_bit, stored, limit] :
        {std::tuple{false, DType::bf16, 23'000'000'000}, std::tuple{true, DType::nf4, 11'000'000'000}}) {
     config.load_in_4bit = four_bit;
-    const int64_t asked = bytes_of_two_steps(config, zephyr(), stored);
-    const int64_t planned = plan_memory(config, zephyr(), DeviceKind::cuda, 1).total();
+    const int64_t asked = bytes_of_two_steps(config, zephyr_7b(), stored);
+    const int64_t planned = plan_memory(config, zephyr_7b(), DeviceKind::cuda, 1).total();
     EXPECT_LT(asked, limit);
     RecordProperty(four_bit ? "bytes_4bit" : "bytes_bf16", std::to_string(asked));
     EXPECT_NEAR(static_cast<double>(planned), static_cast<double>(asked), 1e-3 * static_cast<double>(asked));
@@ -201,7 +187,7 @@ TEST(PlanOfZephyr, IsWhatTheTrainerAsksFor) {
 TEST(PlanOfZephyr, CountsTheWorkOfATokenAndARow) {
   RunConfig config;
   config.max_seq_length = 256;
-  const WorkPlan work = plan_work(config, zephyr());
+  const WorkPlan work = plan_work(config, zephyr_7b());
   // 32 layers of 218 M weights, and 5 heads of 131 M (three products) and 16.8 M (two), 2 operations each
   EXPECT_NEAR(work.backbone_flop_per_token, 14.0e9, 0.1e9);
   EXPECT_NEAR(work.heads_flop_per_row, 4.3e9, 0.05e9);
@@ -209,7 +195,7 @@ TEST(PlanOfZephyr, CountsTheWorkOfATokenAndARow) {
 
 TEST(PlanOfZephyr, CountsWhatTheRunDirectoryHolds) {
   RunConfig config;
-  const DiskPlan disk = plan_disk(config, zephyr());
+  const DiskPlan disk = plan_disk(config, zephyr_7b());
   const double parameters = 5.0 * (4096.0 * 4097.0 + 32000.0 * 4096.0);
   EXPECT_NEAR(static_cast<double>(disk.checkpoint), parameters * (2.0 + 2.0 + 8.0 / 256.0), 1e6);
   EXPECT_NEAR(static_cast<double>(disk.most), 4.0 * static_cast<double>(disk.checkpoint) + 2.0 * parameters,

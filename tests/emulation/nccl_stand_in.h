@@ -9,6 +9,7 @@
 //   Work runs in the stream's order, which is when somebody waits for the stream (cuda_runtime.h): values
 //   that are read, or their memory used again, without a wait are wrong. Calls of a group run together.
 //   Work whose ranks do not all come waits for them until ncclCommAbort, and leaves what it had.
+// It takes as much of the emulated device's time as it takes here, the wait for other ranks included.
 // Bytes go over TCP from process to process; sums are taken in the order of ranks, of bf16 in f32. A rank
 // receives of an all_reduce the n - 1 other ranks' share of its part, then their parts; of a broadcast its
 // bytes; the root of a reduce those of the n - 1 others.
