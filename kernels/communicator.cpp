@@ -119,4 +119,10 @@ std::vector<int64_t> equal_parts(int64_t count, int n) {
   return bounds;
 }
 
+std::vector<int64_t> block_parts(int64_t count, int64_t block, int n) {
+  std::vector<int64_t> bounds = equal_parts((count + block - 1) / block, n);
+  for (int64_t& bound : bounds) bound = std::min(count, bound * block);
+  return bounds;
+}
+
 }  // namespace gorgon

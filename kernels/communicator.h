@@ -65,8 +65,8 @@ class Communicator {
   // `all`. Receives the bytes of the other ranks' parts.
   virtual Pending all_gather_v(ConstView mine, View all, const std::vector<int64_t>& counts,
                                std::string_view what, const Stream& stream) = 0;
-  // mine T[counts[rank]] = sum over ranks of their part of values T[sum counts]. Receives n - 1 times the
-  // bytes of its own part.
+  // mine T[counts[rank]] = sum over ranks of their part of values T[sum counts]; `mine` may be its place in
+  // `values`, whose other parts stay as they are. Receives n - 1 times the bytes of its own part.
   virtual Pending reduce_scatter_v(ConstView values, View mine, const std::vector<int64_t>& counts,
                                    std::string_view what, const Stream& stream) = 0;
   // values of rank `root`, to all. Receives its bytes (not on the root).
@@ -99,5 +99,7 @@ std::vector<double> gather_all(Communicator& ranks, const std::vector<double>& m
 
 // [n + 1] bounds of n parts of `count` things, as equal as they get: part r is [bounds[r], bounds[r + 1]).
 std::vector<int64_t> equal_parts(int64_t count, int n);
+// The same with bounds that are multiples of `block`, but for `count` itself.
+std::vector<int64_t> block_parts(int64_t count, int64_t block, int n);
 
 }  // namespace gorgon

@@ -13,12 +13,6 @@ int64_t rows_of_block(int64_t block, int64_t columns) {
   return block / std::gcd(block, columns);
 }
 
-std::vector<int64_t> bounds_of(int64_t rows, int64_t unit, int n) {
-  std::vector<int64_t> bounds = equal_parts((rows + unit - 1) / unit, n);
-  for (int64_t& bound : bounds) bound = std::min(rows, bound * unit);
-  return bounds;
-}
-
 }  // namespace
 
 HeadShard shard_heads(const MedusaOptions& options, int64_t outputs, int64_t hidden, int64_t block, int rank,
@@ -26,7 +20,7 @@ HeadShard shard_heads(const MedusaOptions& options, int64_t outputs, int64_t hid
   int64_t unit = 1;  // a frozen Linear has no states
   if (options.linear == HeadLinear::own) unit = rows_of_block(block, hidden);
   if (options.linear == HeadLinear::lowrank) unit = rows_of_block(block, options.rank);
-  return {bounds_of(outputs, unit, size), bounds_of(hidden, rows_of_block(block, hidden), size), rank};
+  return {block_parts(outputs, unit, size), block_parts(hidden, rows_of_block(block, hidden), size), rank};
 }
 
 std::vector<int64_t> counts_of(const std::vector<int64_t>& bounds, int64_t columns) {

@@ -311,8 +311,8 @@ bool divides_heads(const RunConfig& config, const RunData& data, RankGroup& rank
   const ModelConfig& model = data.weights.config;
   const int64_t outputs = data.vocab_ids.empty() ? data.weights.lm_head.rows : std::ssize(data.vocab_ids);
   const std::optional<int64_t> free = free_bytes(device);
-  const int64_t wanted =
-      plan_heads_memory(config, model, outputs) * (device.kind == DeviceKind::cpu ? ranks.local_size() : 1);
+  const int64_t wanted = plan_heads_memory(config, model, outputs, ranks.size()) *
+                         (device.kind == DeviceKind::cpu ? ranks.local_size() : 1);
   std::vector<int64_t> too_little{free && *free < wanted ? 1 : 0};
   all_reduce(ranks.host(), too_little, ReduceOp::max, "memory");
   const StepRows step =

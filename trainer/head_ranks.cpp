@@ -5,24 +5,56 @@
 #include "kernels/error.h"
 #include "kernels/profile.h"
 #include "kernels/transfer.h"
+#include "model/head_shard.h"
+#include "optim/adamw.h"
 
 namespace gorgon {
 namespace {
+
+constexpr const char* kWaiting = "waiting for other ranks";
 
 int64_t before(const std::vector<int64_t>& counts, int rank) {
   return std::accumulate(counts.begin(), counts.begin() + rank, int64_t{0});
 }
 
+// Of a contiguous view.
+View flat(View view) {
+  view.shape = {view.elements()};
+  view.row_stride = 0;
+  return view;
+}
+
 View elements(Tensor& tensor, int64_t begin, int64_t end) {
-  View all = tensor.view();
-  all.shape = {tensor.elements()};
-  return all.rows(begin, end);
+  return flat(tensor.view()).rows(begin, end);
 }
 
 }  // namespace
 
-GradientExchange::GradientExchange(const HeadRanks& ranks, const MedusaHeads& heads, const Stream& stream)
-    : ranks_(ranks), stream_(stream) {
+View UpdatedPart::of(View held) const {
+  return is_within ? flat(held).rows(begin(), bounds[static_cast<size_t>(rank) + 1]) : flat(held);
+}
+
+UpdatedPart updated_part(const NamedParameter& parameter, const HeadRanks& ranks) {
+  UpdatedPart part;
+  part.elements = parameter.view.elements();
+  if (!ranks.is_several()) return part;
+  part.rank = ranks.host->rank();
+  if (!ranks.divided) {
+    part.is_within = true;
+    part.bounds = block_parts(part.elements, kStateBlock, ranks.host->size());
+  } else if (!parameter.bounds.empty()) {
+    const Shape& shape = parameter.view.shape;
+    for (const int64_t row : parameter.bounds)
+      part.bounds.push_back(shape.rank() == 2 ? row * shape[1] : row);
+    part.elements = part.bounds.back();
+  }
+  return part;
+}
+
+GradientExchange::GradientExchange(const HeadRanks& ranks, const MedusaHeads& heads,
+                                   const std::vector<NamedParameter>& parameters, const Stream& stream)
+    : ranks_(ranks), parameters_(parameters), stream_(stream), weights_(heads.heads.size()) {
+  for (const NamedParameter& parameter : parameters_) parts_.push_back(updated_part(parameter, ranks));
   if (!ranks_.is_several()) return;
   require(ranks_.divided == heads.shard.has_value(), "GradientExchange", "heads of another mode");
   if (ranks_.divided) bias_bounds_ = heads.shard->hidden;
@@ -31,15 +63,19 @@ GradientExchange::GradientExchange(const HeadRanks& ranks, const MedusaHeads& he
 }
 
 void GradientExchange::sum_counts(std::vector<int64_t>& counts) const {
-  if (ranks_.is_several() && !ranks_.divided) {
-    all_reduce(*ranks_.host, counts, ReduceOp::sum, "numbers of targets");
-  }
+  if (is_replicate()) all_reduce(*ranks_.host, counts, ReduceOp::sum, "numbers of targets");
 }
 
-void GradientExchange::start(const NamedParameter& parameter, View gradient) {
+void GradientExchange::start(size_t i, View gradient) {
+  const NamedParameter& parameter = parameters_[i];
   if (!ranks_.is_several() || !parameter.bounds.empty()) return;
   const std::string what = "gradients of " + parameter.name;
-  if (!ranks_.divided || !parameter.is_bias) {
+  if (!ranks_.divided) {
+    pending_.push_back(ranks_.device->reduce_scatter_v(flat(gradient), parts_[i].of(gradient),
+                                                       counts_of(parts_[i].bounds, 1), what, stream_));
+    return;
+  }
+  if (!parameter.is_bias) {
     pending_.push_back(ranks_.device->all_reduce(gradient, ReduceOp::sum, what, stream_));
     return;
   }
@@ -50,27 +86,50 @@ void GradientExchange::start(const NamedParameter& parameter, View gradient) {
 
 void GradientExchange::finish(LossSums* losses, int heads) {
   if (!ranks_.is_several()) return;
-  const ProfileScope scope(stream_, "waiting for other ranks");
+  const ProfileScope scope(stream_, kWaiting);
+  const int n = ranks_.device->size();
+  if (!ranks_.divided) {  // else every rank has seen all rows
+    const int64_t bytes = heads * static_cast<int64_t>(sizeof(LossSums));
+    const ConstView mine(View{reinterpret_cast<std::byte*>(losses), DType::u8, {bytes}, stream_.device(), 0});
+    pending_.push_back(ranks_.device->all_gather_v(
+        mine, losses_.view(), std::vector<int64_t>(static_cast<size_t>(n), bytes), "losses", stream_));
+  }
   for (Pending& one : pending_) one.wait();
   pending_.clear();
-  if (ranks_.divided) return;  // every rank has seen all rows
-  const int64_t bytes = heads * static_cast<int64_t>(sizeof(LossSums));
-  const ConstView mine(View{reinterpret_cast<std::byte*>(losses), DType::u8, {bytes}, stream_.device(), 0});
-  const int n = ranks_.device->size();
-  ranks_.device
-      ->all_gather_v(mine, losses_.view(), std::vector<int64_t>(static_cast<size_t>(n), bytes), "losses",
-                     stream_)
-      .wait();
-  add_losses(losses_.as<LossSums>(), n, heads, losses, stream_);
+  if (!ranks_.divided) add_losses(losses_.as<LossSums>(), n, heads, losses, stream_);
 }
 
-void GradientExchange::sum_squares(const std::vector<NamedParameter>& parameters, View squares) const {
-  if (!ranks_.is_several() || !ranks_.divided) return;
-  for (size_t i = 0; i < parameters.size() && ranks_.device->rank() != 0; ++i) {
+void GradientExchange::sum_squares(View squares) const {
+  if (!ranks_.is_several()) return;
+  for (size_t i = 0; i < parts_.size() && ranks_.device->rank() != 0; ++i) {
     const auto at = static_cast<int64_t>(i);
-    if (parameters[i].bounds.empty()) zero(squares.rows(at, at + 1), stream_);  // counted by rank 0
+    if (parts_[i].bounds.empty()) zero(squares.rows(at, at + 1), stream_);  // counted by rank 0
   }
   ranks_.device->all_reduce(squares, ReduceOp::sum, "squares of gradients", stream_).wait();
+}
+
+void GradientExchange::start_weights() {
+  if (weights_at_ != Weights::to_ask_for) return;
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    const NamedParameter& parameter = parameters_[i];
+    weights_[static_cast<size_t>(parameter.head)].push_back(
+        ranks_.device->all_gather_v(parts_[i].of(parameter.view), flat(parameter.view),
+                                    counts_of(parts_[i].bounds, 1), "weights of " + parameter.name, stream_));
+  }
+  weights_at_ = Weights::asked_for;
+}
+
+void GradientExchange::finish_weights(size_t k) {
+  if (weights_[k].empty()) return;
+  const ProfileScope scope(stream_, kWaiting);
+  for (Pending& one : weights_[k]) one.wait();
+  weights_[k].clear();
+}
+
+void GradientExchange::finish_weights() {
+  start_weights();
+  for (size_t k = 0; k < weights_.size(); ++k) finish_weights(k);
+  weights_at_ = Weights::here;
 }
 
 void StateExchange::spread(const NamedState& state, const std::byte* bytes) {
@@ -94,9 +153,9 @@ void StateExchange::spread(const NamedState& state, const std::byte* bytes) {
 ConstView StateExchange::gather(const NamedState& state) {
   if (!state.is_divided()) return state.view;
   whole_ = Tensor(state.view.type, state.whole, stream_.device());
-  View flat = state.view;
-  flat.shape = {state.view.elements()};
-  ranks_.device->all_gather_v(flat, elements(whole_, 0, whole_.elements()), state.counts, state.name, stream_)
+  ranks_.device
+      ->all_gather_v(flat(state.view), elements(whole_, 0, whole_.elements()), state.counts, state.name,
+                     stream_)
       .wait();
   stream_.synchronize();
   // A collective of a GPU that was aborted, because a rank is lost, leaves anything: none of it is saved.

@@ -36,17 +36,6 @@ std::optional<HeadShard> shard_of(const HeadTrainerOptions& options, const Weigh
                      ranks.host->size());
 }
 
-// Rows of a parameter that lie in front of this rank's.
-int64_t rows_before(const NamedParameter& parameter, const MedusaHeads& heads) {
-  return parameter.bounds.empty() ? 0 : parameter.bounds[static_cast<size_t>(heads.shard->rank)];
-}
-int64_t rows_of_all(const NamedParameter& parameter) {
-  return parameter.bounds.empty() ? parameter.view.rows() : parameter.bounds.back();
-}
-int64_t columns_of(const NamedParameter& parameter) {
-  return parameter.view.shape.rank() == 2 ? parameter.view.shape[1] : 1;
-}
-
 constexpr Purpose kSums{
     "the gradient sums of the head at work",
     "set medusa_vocab: seen or medusa_head_linear: lowrank, or lower global_batch_size to "
@@ -87,7 +76,7 @@ struct HeadTrainer::Impl {
         report(heads.heads.size(), parameters.size(), s.device()),
         repeated(!r.is_several()),
         ranks(r),
-        exchange(r, heads, s) {
+        exchange(r, heads, parameters, s) {
     require(options.lr_multiplier.size() == heads.heads.size(), "HeadTrainer", "lr_multiplier is not [K]");
     if (options.chunk_rows == 0) options.chunk_rows = default_chunk_rows(stream.device().kind);
     require(options.chunk_rows > 0 && options.chunk_rows % kRowMultiple == 0, "HeadTrainer",
@@ -103,6 +92,7 @@ struct HeadTrainer::Impl {
   void count_targets(const std::vector<HeadRows>& rows_of, std::vector<HeadMetrics>& metrics) const;
   void train_head(size_t k, const StateRows& rows, const HeadRows& mine, float row_scale);
   void exchange_gradients(size_t k);
+  void update();
   void measure_gradients();
   void read_report(StepResult& result);
   void set_adam_steps(int64_t t);
@@ -134,10 +124,11 @@ void HeadTrainer::Impl::prepare_training() {
                       {"a gradient", "lower medusa_num_heads, or set medusa_head_linear: lowrank"}));
     ParamGroup group;
     group.id = static_cast<uint32_t>(i);
-    group.global_offset = rows_before(p, heads) * columns_of(p);
-    group.logical_elements = rows_of_all(p) * columns_of(p);
-    group.param = p.view;
-    group.grad = gradients->kept.back().view();
+    const UpdatedPart& part = exchange.part(i);
+    group.global_offset = part.begin();
+    group.logical_elements = part.elements;
+    group.param = part.of(p.view);
+    group.grad = part.of(gradients->kept.back().view());
     group.lr_multiplier = static_cast<float>(options.lr_multiplier[static_cast<size_t>(p.head)]);
     group.weight_decay = p.is_bias ? 0.0f : options.optimizer.weight_decay;
     groups.push_back(group);
@@ -211,7 +202,7 @@ void HeadTrainer::Impl::count_targets(const std::vector<HeadRows>& rows_of,
 
 void HeadTrainer::Impl::exchange_gradients(size_t k) {
   for (size_t i = k * parameters_per_head(); i < (k + 1) * parameters_per_head(); ++i) {
-    exchange.start(parameters[i], gradients->kept[i].view());
+    exchange.start(i, gradients->kept[i].view());
   }
 }
 
@@ -248,11 +239,19 @@ void HeadTrainer::Impl::measure_gradients() {
   const ProfileScope scope(stream, "gradient norm");
   const auto norms = [&] {
     for (int64_t i = 0; i < std::ssize(parameters); ++i) {
-      square_sum(gradients->kept[static_cast<size_t>(i)].view(), report.squares().rows(i, i + 1), stream);
+      const auto at = static_cast<size_t>(i);
+      square_sum(exchange.part(at).of(gradients->kept[at].view()), report.squares().rows(i, i + 1), stream);
     }
   };
   repeated.run({kNormWork}, norms, stream);
-  exchange.sum_squares(parameters, report.squares());
+  exchange.sum_squares(report.squares());
+}
+
+void HeadTrainer::Impl::update() {
+  const ProfileScope scope(stream, "AdamW");
+  repeated.run(
+      {kUpdateWork}, [&] { optimizer->step(&report.state()->scalars, stream); }, stream);
+  exchange.updated();
 }
 
 // Losses, global norm, and the first head with a loss or gradient that is not finite.
@@ -291,6 +290,7 @@ void HeadTrainer::begin(const StateRows& rows, int64_t s) {
   require(t.begun.size() < StepReport::kOpen, "HeadTrainer", "too many steps are begun");
   t.prepare_pass();
   t.prepare_training();
+  t.exchange.start_weights();
   const int num_heads = t.options.heads.num_heads;
   const std::vector<HeadRows> rows_of = rows_of_heads(rows, t.heads);
   Impl::Begun begun;
@@ -301,6 +301,7 @@ void HeadTrainer::begin(const StateRows& rows, int64_t s) {
   for (size_t k = 0; k < rows_of.size(); ++k) {
     weights.push_back(head_weight(t.options.loss, static_cast<int>(k), s, t.options.max_steps));
     const auto n = static_cast<double>(std::max<int64_t>(result.heads[k].targets, 1));
+    t.exchange.finish_weights(k);
     t.train_head(k, rows, rows_of[k], static_cast<float>(weights[k] / n));
     t.exchange_gradients(k);
   }
@@ -310,11 +311,7 @@ void HeadTrainer::begin(const StateRows& rows, int64_t s) {
   prepare_step(t.report.squares(), t.report.losses(), num_heads, static_cast<float>(result.lr),
                static_cast<double>(t.options.optimizer.max_grad_norm), t.report.state(), t.stream);
   t.report.send(t.stream);
-  {
-    const ProfileScope scope(t.stream, "AdamW");
-    const auto work = [&] { t.optimizer->step(&t.report.state()->scalars, t.stream); };
-    t.repeated.run({kUpdateWork}, work, t.stream);
-  }
+  t.update();
   t.begun.push_back(std::move(begun));
 }
 
@@ -334,8 +331,17 @@ StepResult HeadTrainer::finish() {
   return result;
 }
 
+void HeadTrainer::start_weights() {
+  impl_->exchange.start_weights();
+}
+
+void HeadTrainer::finish_weights() {
+  impl_->exchange.finish_weights();
+}
+
 void HeadTrainer::evaluate(const StateRows& rows, std::vector<HeadMetrics>& sums) {
   Impl& t = *impl_;
+  require(t.exchange.has_weights(), "HeadTrainer", "weights of other ranks are still to come");
   require(t.begun.empty(), "HeadTrainer", "a step is not finished");
   t.prepare_pass();
   const std::vector<HeadRows> rows_of = rows_of_heads(rows, t.heads);
@@ -362,6 +368,7 @@ void HeadTrainer::evaluate(const StateRows& rows, std::vector<HeadMetrics>& sums
 }
 
 MedusaHeads& HeadTrainer::heads() {
+  require(impl_->exchange.has_weights(), "HeadTrainer", "weights of other ranks are still to come");
   return impl_->heads;
 }
 
@@ -382,17 +389,17 @@ std::vector<NamedState> HeadTrainer::optimizer_state() {
   t.prepare_training();
   std::vector<NamedState> all;
   for (size_t i = 0; i < t.parameters.size(); ++i) {
-    const NamedParameter& p = t.parameters[i];
+    const UpdatedPart& part = t.exchange.part(i);
     for (const Optimizer::NamedState& state : t.optimizer->states(i)) {
       const auto values = [&](int64_t elements) {
         return (elements + state.elements_each - 1) / state.elements_each;
       };
       std::vector<int64_t> bounds, counts;
-      for (const int64_t rows : p.bounds) bounds.push_back(values(rows * columns_of(p)));
+      for (const int64_t elements : part.bounds) bounds.push_back(values(elements));
       if (!bounds.empty()) counts = counts_of(bounds, 1);
-      all.push_back({"optimizer." + p.name + "." + state.name,
+      all.push_back({"optimizer." + t.parameters[i].name + "." + state.name,
                      state.view,
-                     {values(rows_of_all(p) * columns_of(p))},
+                     {values(part.elements)},
                      counts});
     }
   }

@@ -92,8 +92,10 @@ class HeadTrainer {
   // (MedusaHeads::initialise).
   // ranks: of a job whose processes train the same heads; every rank makes the same calls. N_k, gradients and
   // metrics are those of all ranks' rows, and every rank takes the same step, to the bit.
-  //   replicate: every rank has rows of its own; the gradients of one head are summed while the next head
-  //     computes.
+  //   replicate: every rank has rows of its own and all weights; the gradients of one head are summed while
+  //     the next head computes, each rank updates a part of every parameter, of which it alone holds the
+  //     optimizer states (UpdatedPart of trainer/head_ranks.h), and has the other parts of the weights from
+  //     the other ranks before the next step's head computes.
   //   divided: every rank passes the rows of all ranks, in step() and in evaluate(), and holds its part of
   //     every head (model/head_shard.h), of its gradients and of its optimizer states.
   HeadTrainer(const HeadTrainerOptions& options, const WeightMatrix& lm_head, DType type,
@@ -112,9 +114,16 @@ class HeadTrainer {
   // the trainer needs all steps finished.
   void begin(const StateRows& rows, int64_t s);
   StepResult finish();  // of the oldest step begun
+  // replicate: asks for the weights that other ranks have updated in the step that was begun last, if nobody
+  // has; what comes next, such as the next step's rows, is computed meanwhile. begin() does it too.
+  void start_weights();
+  // The same, and waits for them: before anything but begin() uses the heads. Every rank calls it.
+  void finish_weights();
+
   // Loss sums and hits without gradients; adds to `sums` [K].
   void evaluate(const StateRows& rows, std::vector<HeadMetrics>& sums);
 
+  // Error(internal) for heads() and evaluate() where weights of other ranks are still to come.
   MedusaHeads& heads();
   const HeadRanks& ranks() const;
   int64_t adam_steps() const;  // t of the moments: steps taken and not skipped

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <numeric>
 #include <string>
 
 #include "kernels/quantise.h"
@@ -46,22 +47,34 @@ std::vector<int64_t> trained_tensors(const RunConfig& config, const ModelConfig&
   return elements;
 }
 
-int64_t sum_of_heads(const RunConfig& config, const ModelConfig& model,
-                     int64_t (*bytes)(const RunConfig&, int64_t),
+int64_t weight_bytes(const RunConfig& config, const ModelConfig& model,
                      const std::optional<HeadShard>& shard = std::nullopt) {
-  int64_t sum = 0;
-  for (const int64_t elements : trained_tensors(config, model, shard)) sum += bytes(config, elements);
-  return sum * config.heads.num_heads;
+  const std::vector<int64_t> trained = trained_tensors(config, model, shard);
+  return bytes_of(config.compute(),
+                  config.heads.num_heads * std::accumulate(trained.begin(), trained.end(), int64_t{0}));
 }
 
-int64_t weight_bytes(const RunConfig& config, int64_t elements) {
-  return bytes_of(config.compute(), elements);
-}
-int64_t state_bytes(const RunConfig& config, int64_t elements) {
+// Of the part of a tensor of `whole` elements.
+int64_t state_bytes(const RunConfig& config, int64_t elements, int64_t whole) {
   const int64_t blocks = (elements + kStateBlock - 1) / kStateBlock;
-  const bool eight_bit = config.optimizer.eight_bit && elements >= kMinEightBitElements;
+  const bool eight_bit = config.optimizer.eight_bit && whole >= kMinEightBitElements;
   const bool master = config.optimizer.f32_master_weights && config.bf16;
   return (eight_bit ? 2 * elements + 8 * blocks : 8 * elements) + (master ? 4 * elements : 0);
+}
+
+// Optimizer states of one rank: of what it holds of divided heads, or of its part of whole ones (the
+// largest).
+int64_t states_of_heads(const RunConfig& config, const ModelConfig& model, int ranks,
+                        const std::optional<HeadShard>& shard = std::nullopt) {
+  const std::vector<int64_t> whole = trained_tensors(config, model, std::nullopt),
+                             held = trained_tensors(config, model, shard);
+  int64_t sum = 0;
+  for (size_t i = 0; i < whole.size(); ++i) {
+    const int64_t blocks = (held[i] + kStateBlock - 1) / kStateBlock;
+    const int64_t largest = std::min(held[i], (blocks + ranks - 1) / ranks * kStateBlock);
+    sum += state_bytes(config, shard ? held[i] : largest, whole[i]);
+  }
+  return sum * config.heads.num_heads;
 }
 
 // Elements of a layer's matrices.
@@ -171,11 +184,11 @@ MemoryPlan plan_memory(const RunConfig& config, const ModelConfig& model, Device
   MemoryPlan plan;
   plan.buffers = {
       {"backbone", backbone_bytes(config, model)},
-      {"heads", sum_of_heads(config, model, weight_bytes, shard)},
+      {"heads", weight_bytes(config, model, shard)},
       {"frozen rows of lm_head", own_rows ? bytes_of(type, own_outputs * model.hidden_size) : 0},
-      {"gradients", sum_of_heads(config, model, weight_bytes, shard)},
+      {"gradients", weight_bytes(config, model, shard)},
       {"gradient sums of the head at work", gradient_sum_bytes(config, model, rows > chunk_rows, shard)},
-      {"optimizer states", sum_of_heads(config, model, state_bytes, shard)},
+      {"optimizer states", states_of_heads(config, model, ranks.size, shard)},
       {"states of the step's rows", bytes_of(type, rows * model.hidden_size)},
       {"states of an evaluation's rows", bytes_of(type, evaluated_tokens(config) * model.hidden_size)},
       {"a chunk of rows of a head, logits included", HeadPass::workspace_bytes(pass) + 12 * chunk_rows},
@@ -190,10 +203,10 @@ MemoryPlan plan_memory(const RunConfig& config, const ModelConfig& model, Device
   return plan;
 }
 
-int64_t plan_heads_memory(const RunConfig& config, const ModelConfig& model, int64_t outputs) {
+int64_t plan_heads_memory(const RunConfig& config, const ModelConfig& model, int64_t outputs, int ranks) {
   RunConfig known = config;
   known.heads.vocabulary = outputs == model.vocab_size ? kFullVocabulary : outputs;
-  return 2 * sum_of_heads(known, model, weight_bytes) + sum_of_heads(known, model, state_bytes);
+  return 2 * weight_bytes(known, model) + states_of_heads(known, model, ranks);
 }
 
 std::optional<int64_t> free_bytes(Device device) {
@@ -208,8 +221,8 @@ std::optional<int64_t> free_bytes(Device device) {
 }
 
 DiskPlan plan_disk(const RunConfig& config, const ModelConfig& model) {
-  const int64_t heads = sum_of_heads(config, model, weight_bytes);
-  const int64_t checkpoint = heads + sum_of_heads(config, model, state_bytes);
+  const int64_t heads = weight_bytes(config, model);
+  const int64_t checkpoint = heads + states_of_heads(config, model, 1);
   const bool saves = config.save_strategy != Strategy::no;
   // The limit, the best one beside it, the one being written; and the finished heads.
   return {checkpoint, (saves ? (config.save_total_limit + 2) * checkpoint : 0) + heads};

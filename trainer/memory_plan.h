@@ -45,8 +45,9 @@ int64_t plan_overlap_memory(const RunConfig& config, const ModelConfig& model, D
                             int64_t micro_batch);
 bool overlaps(const RunConfig& config, DeviceKind device);
 
-// What of it is held for every head: weights, gradients and optimizer states. outputs: N.
-int64_t plan_heads_memory(const RunConfig& config, const ModelConfig& model, int64_t outputs);
+// What of it each of `ranks` holds of whole heads: weights, gradients and its part of the optimizer states.
+// outputs: N.
+int64_t plan_heads_memory(const RunConfig& config, const ModelConfig& model, int64_t outputs, int ranks);
 
 // MemAvailable of the machine, or what a GPU has left; nothing where nobody says.
 std::optional<int64_t> free_bytes(Device device);

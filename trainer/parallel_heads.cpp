@@ -37,10 +37,10 @@ int64_t HeadShapes::trained_bytes() const {
 StepTraffic replicate_traffic(const HeadShapes& shapes, int n) {
   const int64_t others = n - 1;
   StepTraffic traffic;
-  traffic.parameter_gradients = 2 * others * shapes.trained_bytes();
+  traffic.parameter_gradients = traffic.weights = others * shapes.trained_bytes();
   const int64_t losses = n * others * shapes.heads.num_heads * static_cast<int64_t>(sizeof(LossSums));
   const int64_t counts = 2 * others * 2 * shapes.heads.num_heads * static_cast<int64_t>(sizeof(int64_t));
-  traffic.decisions = losses + counts;
+  traffic.decisions = losses + counts + 2 * others * bytes_of(DType::f32, shapes.parameters());
   return traffic;
 }
 

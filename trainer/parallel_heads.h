@@ -18,21 +18,22 @@ struct HeadShapes {
   DType type = DType::bf16;         // T, s bytes an element
 
   int64_t parameters() const;     // tensors
-  int64_t trained_bytes() const;  // of all heads: gradients, as they travel
+  int64_t trained_bytes() const;  // of all heads: weights, or gradients, as they travel
 };
 
 // Bytes that n ranks receive together in one training step; a rank receives an n-th of it. Of
-//   replicate: parameter_gradients = 2 (n-1) times the bytes of all heads' gradients
+//   replicate: parameter_gradients = weights = (n-1) times the bytes of all heads: each rank gets its part of
+//     the gradients of every rank, and of the weights the parts that the others have updated
 //   vocab, of Q states and R rows of all heads together (padded to 64 in every head):
 //     states = (n-1) Q H s;  features = L (n-1) R H s;  feature_gradients = L (n-1) R H 4
 //     parameter_gradients: biases (n-1) K L H s, A of low rank 2 (n-1) K r H s
 //     statistics: n (n-1) 12 R of max, sum and label logit, 2 (n-1) 4 R of hits
 //   and in either mode the few numbers that decide on the step (`decisions`).
 struct StepTraffic {
-  int64_t states = 0, features = 0, feature_gradients = 0, parameter_gradients = 0, statistics = 0,
-          decisions = 0;
+  int64_t states = 0, features = 0, feature_gradients = 0, parameter_gradients = 0, weights = 0,
+          statistics = 0, decisions = 0;
   int64_t total() const {
-    return states + features + feature_gradients + parameter_gradients + statistics + decisions;
+    return states + features + feature_gradients + parameter_gradients + weights + statistics + decisions;
   }
 };
 StepTraffic replicate_traffic(const HeadShapes& shapes, int n);

@@ -5,6 +5,7 @@
 namespace gorgon {
 
 void RunStates::load_heads(const std::filesystem::path& checkpoint) {
+  trainer_.finish_weights();
   const auto spread = [&](const NamedState& state, const std::byte* bytes) {
     exchange_.spread(state, bytes);
   };
@@ -22,6 +23,7 @@ void RunStates::load(const std::filesystem::path& checkpoint) {
 }
 
 void RunStates::save_heads(const std::filesystem::path& directory, const Metadata& metadata) {
+  trainer_.finish_weights();
   gorgon::save_heads(directory / kHeadsFile, trainer_.heads(), metadata,
                      [&](const NamedState& state) { return exchange_.gather(state); });
 }
@@ -33,7 +35,7 @@ void RunStates::save(const std::filesystem::path& directory, const Metadata& met
 }
 
 void RunStates::follow(bool with_optimizer) {
-  if (!ranks_.divided) return;
+  trainer_.finish_weights();
   for (const NamedState& state : head_states(trainer_.heads())) exchange_.gather(state);
   if (!with_optimizer) return;
   for (const NamedState& state : trainer_.optimizer_state()) exchange_.gather(state);

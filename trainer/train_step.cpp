@@ -9,6 +9,7 @@ void StepRunner::begin(int64_t step) {
   StepRecord record;
   record.step = step;
   try {
+    trainer_.start_weights();
     record.tokens = source_.next(rows_, stream_);
     trainer_.begin(rows_, step);
   } catch (...) {

@@ -71,6 +71,7 @@ void TrainingRun::judge(const std::vector<NamedEvaluation>& evaluations) {
 }
 
 std::vector<NamedEvaluation> TrainingRun::run_evaluations() {
+  trainer_.finish_weights();
   EvaluationOptions options;
   options.num_heads = config_.heads.num_heads;
   options.batch = config_.per_device_eval_batch_size;

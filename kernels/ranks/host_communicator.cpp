@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/error.h"
+#include "kernels/ranks/reduction.h"
 
 namespace gorgon {
 namespace {
@@ -21,29 +22,6 @@ std::vector<int64_t> sums_of(const std::vector<int64_t>& counts) {
   std::vector<int64_t> bounds{0};
   for (const int64_t count : counts) bounds.push_back(bounds.back() + count);
   return bounds;
-}
-
-// Sum: T = storage, A = what it is added up in.
-template <typename T, typename A>
-void reduce(std::span<const std::byte* const> parts, std::byte* to, int64_t count, ReduceOp op) {
-  constexpr int64_t kTile = 1024;
-  A total[kTile];
-  for (int64_t begin = 0; begin < count; begin += kTile) {
-    const int64_t n = std::min(kTile, count - begin);
-    for (size_t r = 0; r < parts.size(); ++r) {
-      const T* part = reinterpret_cast<const T*>(parts[r]) + begin;
-      for (int64_t i = 0; i < n; ++i) {
-        const A value = static_cast<A>(part[i]);
-        if (r == 0) {
-          total[i] = value;
-        } else {
-          total[i] = op == ReduceOp::sum ? static_cast<A>(total[i] + value) : std::max(total[i], value);
-        }
-      }
-    }
-    T* out = reinterpret_cast<T*>(to) + begin;
-    for (int64_t i = 0; i < n; ++i) out[i] = static_cast<T>(total[i]);
-  }
 }
 
 void check(ConstView view, std::string_view what) {
@@ -127,45 +105,27 @@ void HostCommunicator::exchange(std::span<const Outgoing> out, std::span<const I
   for (const Incoming& message : in) bytes_received_ += message.bytes;
 }
 
-void HostCommunicator::reduce_own(std::span<const std::byte* const> parts, std::byte* to, DType type,
-                                  int64_t count, ReduceOp op) const {
-  switch (type) {
-    case DType::f32:
-      return reduce<float, double>(parts, to, count, op);
-    case DType::bf16:
-      return reduce<bf16, float>(parts, to, count, op);
-    case DType::i32:
-      return reduce<int32_t, int32_t>(parts, to, count, op);
-    case DType::i64:
-      return reduce<int64_t, int64_t>(parts, to, count, op);
-    case DType::u8:
-      return reduce<uint8_t, uint8_t>(parts, to, count, op);
-    default:
-      fail_internal("HostCommunicator", "a reduction of " + std::string(name(type)));
-  }
-}
-
-void HostCommunicator::reduce_part(std::byte* values, DType type, ReduceOp op,
-                                   const std::vector<int64_t>& part) {
+void HostCommunicator::reduce_part(const std::byte* values, std::byte* mine, DType type, ReduceOp op,
+                                   const std::vector<int64_t>& begin, const std::vector<int64_t>& end) {
   const int64_t element = bytes_of(type, 1);
-  const auto at = [&](int r) { return values + part[static_cast<size_t>(r)] * element; };
   const auto bytes = [&](int r) {
-    return (part[static_cast<size_t>(r) + 1] - part[static_cast<size_t>(r)]) * element;
+    return (end[static_cast<size_t>(r)] - begin[static_cast<size_t>(r)]) * element;
   };
   const int64_t own = bytes(rank_);
-  received_.resize(static_cast<size_t>(own * size_));
+  received_.resize(std::max(received_.size(), static_cast<size_t>(own * size_)));
   std::vector<Outgoing> out;
   std::vector<Incoming> in;
   std::vector<const std::byte*> parts;
   for (int r = 0; r < size_; ++r) {
+    const std::byte* part = values + begin[static_cast<size_t>(r)] * element;
     std::byte* place = received_.data() + r * own;
-    parts.push_back(r == rank_ ? at(rank_) : place);
+    parts.push_back(r == rank_ ? part : place);
     if (r == rank_) continue;
-    out.push_back({r, at(r), bytes(r)});
+    out.push_back({r, part, bytes(r)});
     in.push_back({r, place, own});
   }
   exchange(out, in);
-  reduce_own(parts, at(rank_), type, own / element, op);
+  reduce_parts(parts, mine, type, own / element, op);
 }
 
 void HostCommunicator::gather(const std::byte* mine, std::byte* all, DType type,
@@ -194,7 +154,8 @@ Pending HostCommunicator::all_reduce(View values, ReduceOp op, std::string_view 
     for (int64_t begin = 0; begin < values.elements(); begin += piece) {
       std::byte* at = values.data + begin * element;
       const std::vector<int64_t> part = equal_parts(std::min(piece, values.elements() - begin), size_);
-      reduce_part(at, values.type, op, part);
+      const std::vector<int64_t> ends(part.begin() + 1, part.end());
+      reduce_part(at, at + part[static_cast<size_t>(rank_)] * element, values.type, op, part, ends);
       std::vector<int64_t> counts;
       for (size_t r = 0; r + 1 < part.size(); ++r) counts.push_back(part[r + 1] - part[r]);
       gather(at + part[static_cast<size_t>(rank_)] * element, at, values.type, counts);
@@ -221,23 +182,18 @@ Pending HostCommunicator::reduce_scatter_v(ConstView values, View mine, const st
   require(std::ssize(counts) == size_ && mine.elements() == counts[static_cast<size_t>(rank_)] &&
               values.elements() == bounds.back() && mine.type == values.type,
           "reduce_scatter_v", "counts");
-  return submit("reduce_scatter of " + std::string(what), [this, values, mine, bounds] {
-    const int64_t element = bytes_of(values.type, 1), own = mine.elements() * element;
-    received_.resize(static_cast<size_t>(own * size_));
-    std::vector<Outgoing> out;
-    std::vector<Incoming> in;
-    std::vector<const std::byte*> parts;
-    for (int r = 0; r < size_; ++r) {
-      const auto i = static_cast<size_t>(r);
-      const std::byte* part = values.data + bounds[i] * element;
-      std::byte* place = received_.data() + r * own;
-      parts.push_back(r == rank_ ? part : place);
-      if (r == rank_) continue;
-      out.push_back({r, part, (bounds[i + 1] - bounds[i]) * element});
-      in.push_back({r, place, own});
+  return submit("reduce_scatter of " + std::string(what), [this, values, mine, bounds, counts] {
+    const int64_t element = bytes_of(values.type, 1), piece = kPieceBytes / element / size_;
+    const int64_t longest = *std::max_element(counts.begin(), counts.end());
+    for (int64_t at = 0; at < longest; at += piece) {
+      std::vector<int64_t> begin, end;
+      for (size_t r = 0; r < counts.size(); ++r) {
+        begin.push_back(bounds[r] + std::min(at, counts[r]));
+        end.push_back(bounds[r] + std::min(at + piece, counts[r]));
+      }
+      const int64_t own = begin[static_cast<size_t>(rank_)] - bounds[static_cast<size_t>(rank_)];
+      reduce_part(values.data, mine.data + own * element, mine.type, ReduceOp::sum, begin, end);
     }
-    exchange(out, in);
-    reduce_own(parts, mine.data, mine.type, mine.elements(), ReduceOp::sum);
   });
 }
 

@@ -39,11 +39,11 @@ class HostCommunicator final : public Communicator {
   Pending submit(std::string name, std::function<void()> work);
   void work();
   void exchange(std::span<const Outgoing> out, std::span<const Incoming> in);
-  // Of one part of the values; `part` [n + 1] are its bounds per rank.
-  void reduce_part(std::byte* values, DType type, ReduceOp op, const std::vector<int64_t>& part);
+  // mine = the reduction of every rank's [begin, end) of values, elements of rank r between bounds[r] and
+  // bounds[r + 1] (of `type`; bounds [n + 1]); mine may be its place in values.
+  void reduce_part(const std::byte* values, std::byte* mine, DType type, ReduceOp op,
+                   const std::vector<int64_t>& begin, const std::vector<int64_t>& end);
   void gather(const std::byte* mine, std::byte* all, DType type, const std::vector<int64_t>& counts);
-  void reduce_own(std::span<const std::byte* const> parts, std::byte* to, DType type, int64_t count,
-                  ReduceOp op) const;
 
   Transport& transport_;
   PeerWatch& watch_;

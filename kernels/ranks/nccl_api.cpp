@@ -33,6 +33,8 @@ NcclApi open_nccl(const std::string& library) {
   find(handle, library, "ncclGetErrorString", api.get_error_string);
   find(handle, library, "ncclCommGetAsyncError", api.comm_get_async_error);
   find(handle, library, "ncclAllReduce", api.all_reduce);
+  find(handle, library, "ncclAllGather", api.all_gather);
+  find(handle, library, "ncclReduceScatter", api.reduce_scatter);
   find(handle, library, "ncclReduce", api.reduce);
   find(handle, library, "ncclBroadcast", api.broadcast);
   find(handle, library, "ncclGroupStart", api.group_start);

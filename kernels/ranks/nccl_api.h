@@ -32,6 +32,10 @@ struct NcclApi {
   int (*comm_get_async_error)(void* comm, int* result) = nullptr;
   int (*all_reduce)(const void* from, void* to, size_t count, int type, int op, void* comm,
                     void* stream) = nullptr;
+  // Equal parts of `count` elements each.
+  int (*all_gather)(const void* from, void* to, size_t count, int type, void* comm, void* stream) = nullptr;
+  int (*reduce_scatter)(const void* from, void* to, size_t count, int type, int op, void* comm,
+                        void* stream) = nullptr;
   int (*reduce)(const void* from, void* to, size_t count, int type, int op, int root, void* comm,
                 void* stream) = nullptr;
   int (*broadcast)(const void* from, void* to, size_t count, int type, int root, void* comm,

@@ -1,5 +1,7 @@
 #include "kernels/ranks/nccl_communicator.h"
 
+#include <algorithm>
+#include <functional>
 #include <future>
 #include <numeric>
 
@@ -28,6 +30,10 @@ int type_of(DType type, std::string_view what) {
 void check_view(ConstView view, Device device) {
   require((view.device == device || view.elements() == 0) && view.contiguous(), "NcclCommunicator",
           "a contiguous view of the rank's GPU");
+}
+
+bool are_equal(const std::vector<int64_t>& counts) {
+  return std::adjacent_find(counts.begin(), counts.end(), std::not_equal_to<>()) == counts.end();
 }
 
 int64_t total(const std::vector<int64_t>& counts) {
@@ -101,7 +107,7 @@ Pending NcclCommunicator::all_reduce(View values, ReduceOp op, std::string_view 
   });
 }
 
-// NCCL's own gather takes equal parts: one broadcast of every rank's part, in one group.
+// NCCL's own gather takes equal parts; of others one broadcast of every rank's part, in one group.
 Pending NcclCommunicator::all_gather_v(ConstView mine, View all, const std::vector<int64_t>& counts,
                                        std::string_view what, const Stream& stream) {
   check_view(mine, device_);
@@ -113,6 +119,10 @@ Pending NcclCommunicator::all_gather_v(ConstView mine, View all, const std::vect
   const int type = type_of(all.type, what);
   if (all.elements() == 0) return {};
   return submit("all_gather of " + std::string(what), stream, [&](void* comm) {
+    if (are_equal(counts)) {
+      return api_.all_gather(mine.data, all.data, static_cast<size_t>(counts[0]), type, comm,
+                             queue_.native());
+    }
     return for_parts(all.type, counts, [&](int64_t begin, size_t count, int r) {
       std::byte* place = all.data + begin;
       return api_.broadcast(r == rank_ ? mine.data : place, place, count, type, r, comm, queue_.native());
@@ -131,6 +141,10 @@ Pending NcclCommunicator::reduce_scatter_v(ConstView values, View mine, const st
   const int type = type_of(values.type, what);
   if (values.elements() == 0) return {};
   return submit("reduce_scatter of " + std::string(what), stream, [&](void* comm) {
+    if (are_equal(counts)) {
+      return api_.reduce_scatter(values.data, mine.data, static_cast<size_t>(counts[0]), type,
+                                 static_cast<int>(NcclOp::sum), comm, queue_.native());
+    }
     return for_parts(values.type, counts, [&](int64_t begin, size_t count, int r) {
       return api_.reduce(values.data + begin, mine.data, count, type, static_cast<int>(NcclOp::sum), r, comm,
                          queue_.native());

@@ -94,7 +94,7 @@ int64_t element_bytes(NcclType type) {
 }
 
 struct Call {
-  enum class Kind { all_reduce, reduce, broadcast } kind;
+  enum class Kind { all_reduce, all_gather, reduce_scatter, reduce, broadcast } kind;
   const std::byte* from;
   std::byte* to;
   int64_t count;
@@ -189,6 +189,9 @@ class Group : public std::enable_shared_from_this<Group> {
       for (int r = call.root; r < size_; ++r) bounds[static_cast<size_t>(r) + 1] = call.count;
       return reduce_by_parts(call, bounds, call.to);
     }
+    if (call.kind == Call::Kind::all_gather) return gather(call);
+    if (call.kind == Call::Kind::reduce_scatter)
+      return reduce_by_parts(call, equal_parts(call.count * size_, size_), call.to);
     const std::vector<int64_t> bounds = equal_parts(call.count, size_);
     const auto at = [&](int r) { return bounds[static_cast<size_t>(r)] * element_bytes(call.type); };
     reduce_by_parts(call, bounds, call.to + at(rank_));
@@ -198,6 +201,21 @@ class Group : public std::enable_shared_from_this<Group> {
       if (r == rank_) continue;
       out.push_back({r, call.to + at(rank_), at(rank_ + 1) - at(rank_)});
       in.push_back({r, call.to + at(r), at(r + 1) - at(r)});
+    }
+    exchange(out, in);
+  }
+
+  // In place, or the parts lie apart.
+  void gather(const Call& call) {
+    const int64_t bytes = call.count * element_bytes(call.type);
+    std::byte* place = call.to + rank_ * bytes;
+    if (call.from != place) std::memmove(place, call.from, static_cast<size_t>(bytes));
+    std::vector<Outgoing> out;
+    std::vector<Incoming> in;
+    for (int r = 0; r < size_; ++r) {
+      if (r == rank_) continue;
+      out.push_back({r, place, bytes});
+      in.push_back({r, call.to + r * bytes, bytes});
     }
     exchange(out, in);
   }
@@ -347,6 +365,18 @@ int ncclCommGetAsyncError(void* comm, int* result) {
 
 int ncclAllReduce(const void* from, void* to, size_t count, int type, int op, void* comm, void* stream) {
   return add_call({Call::Kind::all_reduce, bytes_at(from), bytes_at(to), static_cast<int64_t>(count),
+                   static_cast<NcclType>(type), op == static_cast<int>(NcclOp::sum), 0},
+                  comm, stream);
+}
+
+int ncclAllGather(const void* from, void* to, size_t count, int type, void* comm, void* stream) {
+  return add_call({Call::Kind::all_gather, bytes_at(from), bytes_at(to), static_cast<int64_t>(count),
+                   static_cast<NcclType>(type), true, 0},
+                  comm, stream);
+}
+
+int ncclReduceScatter(const void* from, void* to, size_t count, int type, int op, void* comm, void* stream) {
+  return add_call({Call::Kind::reduce_scatter, bytes_at(from), bytes_at(to), static_cast<int64_t>(count),
                    static_cast<NcclType>(type), op == static_cast<int>(NcclOp::sum), 0},
                   comm, stream);
 }

@@ -111,8 +111,13 @@ class Checks {
     all_reduce<int64_t>(1000, ReduceOp::max);
     all_reduce<uint8_t>(1000, ReduceOp::max);
     for (const int64_t size : {int64_t{1}, int64_t{1000}, int64_t{1} << (on_gpu() ? 16 : 20)}) {
-      gather(size);
-      reduce_scatter(size);
+      for (const std::vector<int64_t>& counts : {uneven(size), even(size)}) {
+        gather(counts);
+        for (const bool in_place : {false, true}) {
+          reduce_scatter<float>(counts, in_place);
+          reduce_scatter<bf16>(counts, in_place);
+        }
+      }
       for (const int root : {0, n_ - 1}) broadcast(size, root);
     }
     several_at_once();
@@ -131,6 +136,9 @@ class Checks {
     std::vector<int64_t> counts;
     for (int r = 0; r < n_; ++r) counts.push_back(size * r);  // rank 0 has none
     return counts;
+  }
+  std::vector<int64_t> even(int64_t size) const {
+    return std::vector<int64_t>(static_cast<size_t>(n_), size);
   }
 
   template <typename T>
@@ -156,8 +164,7 @@ class Checks {
     add(values);
   }
 
-  void gather(int64_t size) {
-    const std::vector<int64_t> counts = uneven(size);
+  void gather(const std::vector<int64_t>& counts) {
     OnDevice<float> mine(held<float>(rank_, counts[static_cast<size_t>(rank_)], 2));
     std::vector<float> wanted;
     for (int r = 0; r < n_; ++r) {
@@ -173,22 +180,32 @@ class Checks {
     add(all);
   }
 
-  void reduce_scatter(int64_t size) {
-    const std::vector<int64_t> counts = uneven(size);
+  // In place, the other parts of the values stay.
+  template <typename T>
+  void reduce_scatter(const std::vector<int64_t>& counts, bool in_place) {
     int64_t first = 0, total = 0;
     for (int r = 0; r < n_; ++r) {
       if (r == rank_) first = total;
       total += counts[static_cast<size_t>(r)];
     }
-    OnDevice<float> values(held<float>(rank_, total, 3)), to(counts[static_cast<size_t>(rank_)]);
+    const int64_t own = counts[static_cast<size_t>(rank_)], bytes = own * static_cast<int64_t>(sizeof(T));
+    const std::vector<T> given = held<T>(rank_, total, 3);
+    OnDevice<T> values(given), to(own);
     const int64_t before = received();
-    ranks_.reduce_scatter_v(values.view(), to.view(), counts, "parts", stream_).wait();
-    const std::vector<float> mine = to.read(stream_);
-    for (int64_t i = 0; i < std::ssize(mine); ++i) {
-      expect(mine[static_cast<size_t>(i)] == reduced<float>(n_, first + i, 3, ReduceOp::sum),
-             "reduce_scatter_v");
+    const View mine = in_place ? values.view().rows(first, first + own) : to.view();
+    ranks_.reduce_scatter_v(values.view(), mine, counts, "parts", stream_).wait();
+    const std::vector<T> all = values.read(stream_);
+    const std::vector<T> sums =
+        in_place ? std::vector<T>(all.begin() + first, all.begin() + first + own) : to.read(stream_);
+    for (int64_t i = 0; i < own; ++i) {
+      expect(sums[static_cast<size_t>(i)] == reduced<T>(n_, first + i, 3, ReduceOp::sum), "reduce_scatter_v");
     }
-    expect(received() - before == 4 * (n_ - 1) * to.size(), "bytes of reduce_scatter_v");
+    for (int64_t i = 0; i < total; ++i) {
+      const bool is_mine = in_place && i >= first && i < first + own;
+      expect(is_mine || all[static_cast<size_t>(i)] == given[static_cast<size_t>(i)],
+             "what reduce_scatter_v leaves");
+    }
+    expect(received() - before == (n_ - 1) * bytes, "bytes of reduce_scatter_v");
   }
 
   void broadcast(int64_t size, int root) {

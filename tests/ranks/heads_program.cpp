@@ -9,8 +9,10 @@
 
 #include <fmt/format.h>
 
+#include "kernels/convert.h"
 #include "kernels/error.h"
 #include "kernels/ranks/rank_group.h"
+#include "optim/adamw.h"
 #include "tests/emulation/moved_model.h"
 #include "tests/model/tiny_model.h"
 #include "tests/ranks/comparison.h"
@@ -37,8 +39,10 @@ struct Row {
   int vocabulary;  // 0: full, 1: a few ids, 2: about half of them
   int heads, layers;
   bool wrapped, divided;
-  double filter = 0;  // vocab_gradient_filter
+  double filter = 0;    // vocab_gradient_filter
+  bool narrow = false;  // bf16 with stochastic rounding and states of eight bits, nothing clipped
 
+  DType type() const { return narrow ? DType::bf16 : DType::f32; }
   std::string name() const {
     const char* linears[] = {"own", "shared", "lowrank"};
     const char* vocabularies[] = {"full", "seen", "half"};
@@ -102,8 +106,8 @@ HeadTrainerOptions options_of(const Row& row) {
   HeadTrainerOptions options;
   options.heads = {row.heads, row.layers, row.linear, 3, kFullVocabulary};
   options.loss.decay_coefficient = 0.8;
-  options.optimizer.eight_bit = false;
-  options.optimizer.max_grad_norm = 0.01f;  // every step is clipped
+  options.optimizer.eight_bit = row.narrow;
+  options.optimizer.max_grad_norm = row.narrow ? 0 : 0.01f;  // every step is clipped
   options.lr.learning_rate = 1e-3;
   options.lr_multiplier.assign(static_cast<size_t>(row.heads), 1.0);
   options.max_steps = kSteps;
@@ -141,13 +145,15 @@ class Run {
         weights_(moved(model.weights(), heads_device())),
         backbone_(weights_, DType::f32),
         source_(online_source(backbone_, dataset_, source_options())),
-        trainer_(options_of(row), weights_.lm_head, DType::f32, stream_, ranks) {}
+        trainer_(options_of(row), weights_.lm_head, row.type(), stream_, ranks),
+        shapes_{trainer_.heads().options, kHidden, trainer_.heads().outputs(), DType::f32} {}
 
   Result train() {
     Result result;
     for (int64_t s = 1; s <= kSteps; ++s) {
       const int64_t before = received(), told = bytes_told();
       StateRows rows;
+      trainer_.start_weights();
       start_recording();
       source_->next(rows, stream_);
       result.states_order = recorded(stream_);
@@ -171,18 +177,33 @@ class Run {
     if (spoiled) copy_bytes(stream_.device(), rows.hidden.data(), {}, &nan, sizeof nan);
     return trainer_.step(rows, s);
   }
-  // Everything that a step changes: weights, moments, the optimizer's count.
+  // The next rows of the source, in the type of the heads.
+  StateRows next_rows() {
+    StateRows rows;
+    source_->next(rows, stream_);
+    if (row_.type() == DType::f32) return rows;
+    Tensor narrow(row_.type(), rows.hidden.shape(), stream_.device());
+    convert(rows.hidden.view(), narrow.view(), stream_);
+    rows.hidden = std::move(narrow);
+    return rows;
+  }
+  StepResult step_on(const StateRows& rows, int64_t s) { return trainer_.step(rows, s); }
+  // Everything that a step changes, of all ranks: weights, moments, the optimizer's count.
   std::vector<std::byte> all_states() {
+    trainer_.finish_weights();
     std::vector<std::byte> bytes{static_cast<std::byte>(trainer_.adam_steps())};
+    StateExchange exchange(ranks_, stream_);
     const auto add = [&](const NamedState& state) {
-      const int64_t size = bytes_of(state.view.type, state.view.elements());
+      const ConstView whole = exchange.gather(state);
+      const int64_t size = bytes_of(whole.type, whole.elements());
       bytes.resize(bytes.size() + static_cast<size_t>(size));
-      copy_bytes({}, &*bytes.end() - size, state.view.device, state.view.data, size);
+      copy_bytes({}, &*bytes.end() - size, whole.device, whole.data, size);
     };
     for (const NamedState& state : head_states(trainer_.heads())) add(state);
     for (const NamedState& state : trainer_.optimizer_state()) add(state);
     return bytes;
   }
+  std::vector<NamedState> optimizer_state() { return trainer_.optimizer_state(); }
 
  private:
   int64_t received() const {
@@ -205,13 +226,12 @@ class Run {
   }
   StepTraffic traffic(const StateRows& rows) {
     if (!ranks_.is_several()) return {};
-    const HeadShapes shapes{trainer_.heads().options, kHidden, trainer_.heads().outputs(), DType::f32};
-    if (!ranks_.divided) return replicate_traffic(shapes, ranks_.host->size());
+    if (!ranks_.divided) return replicate_traffic(shapes_, ranks_.host->size());
     int64_t padded = 0;
     for (const HeadRows& head : rows_of_heads(rows, trainer_.heads())) {
       padded += (head.count() + kRowMultiple - 1) / kRowMultiple * kRowMultiple;
     }
-    return vocab_traffic(shapes, rows.states(), padded, ranks_.host->size());
+    return vocab_traffic(shapes_, rows.states(), padded, ranks_.host->size());
   }
   void take_gradients(Result& result) {
     StateExchange exchange(ranks_, stream_);
@@ -225,6 +245,7 @@ class Run {
     std::vector<int64_t> all;
     for (int64_t i = 0; i < dataset_.sequences(); ++i) all.push_back(i);
     const StateRows rows = forward_state_rows(backbone_, dataset_.gather(all), row_.heads, 3, stream_);
+    trainer_.finish_weights();
     trainer_.evaluate(rows, result.evaluation);
   }
 
@@ -236,6 +257,7 @@ class Run {
   Backbone backbone_;
   std::unique_ptr<StateSource> source_;
   HeadTrainer trainer_;
+  HeadShapes shapes_;
 };
 
 Result run(const Row& row, const HeadRanks& ranks) {
@@ -277,19 +299,19 @@ void compare(const Row& row, const Result& found, const Result& alone, Compariso
   }
 }
 
-// Of what a GPU was given: collectives at the side, work of its own behind the first of them, and where its
-// own work first waits for one. `groups`: how often work of its own stands between two collectives.
+// Of what a GPU was given: collectives at the side, and work of its own behind the first of them, in front of
+// the n-th of its waits for one. `groups`: how often work of its own stands in front of a collective.
 struct Overlap {
   int64_t collectives = 0, groups = 0;
 };
-Overlap overlap_before_the_first_wait(const std::vector<Given>& order) {
+Overlap overlap_before_wait(const std::vector<Given>& order, int64_t n) {
   Overlap found;
   bool worked = false;
   for (const Given given : order) {
-    if (given == Given::wait) break;
+    if (given == Given::wait && --n == 0) break;
     if (given == Given::work) {
       worked = true;
-    } else {
+    } else if (given == Given::collective) {
       found.groups += worked ? 1 : 0;
       ++found.collectives;
       worked = false;
@@ -298,20 +320,24 @@ Overlap overlap_before_the_first_wait(const std::vector<Given>& order) {
   return found;
 }
 
-// Gradients of a head are on their way while the next one is computed (replicate), states while the backbone
-// is at the next micro-batch (vocab): nothing waits before all of them are asked for.
+// Weights of a head, which the last step has asked for, are waited for behind the heads in front of it, and
+// gradients of a head are on their way while the next one is computed (replicate); states are while the
+// backbone is at the next micro-batch (vocab): nothing waits for them before all of them are asked for.
 void check_overlap(const Row& row, const Result& found, int ranks, Comparison& check) {
   if (found.heads_order.empty()) return;  // a CPU
   if (!row.divided) {
-    const int64_t parameters = row.linear == HeadLinear::own ? 3 : 4;
-    const Overlap heads = overlap_before_the_first_wait(found.heads_order);
-    check.equal("gradients asked for before one is waited for", heads.collectives, row.heads * parameters);
+    const int64_t parameters = row.linear == HeadLinear::own ? 3 : 4, all = row.heads * parameters;
+    const Overlap weights = overlap_before_wait(found.heads_order, all);
+    check.equal("gradients asked for before the last head's weights are waited for", weights.collectives,
+                all - parameters);
+    const Overlap heads = overlap_before_wait(found.heads_order, all + 1);
+    check.equal("gradients, and losses, asked for before one is waited for", heads.collectives, all + 1);
     check.equal("heads computed before that", heads.groups, row.heads);
     return;
   }
   // Of the last step's sequences; the rank with most of them makes the micro-batches.
   const int64_t own = (kBatch + ranks - 1) / ranks, batches = (own + kMicroBatch - 1) / kMicroBatch;
-  const Overlap states = overlap_before_the_first_wait(found.states_order);
+  const Overlap states = overlap_before_wait(found.states_order, 1);
   check.equal("states asked for before one is waited for", states.collectives, batches);
 }
 
@@ -329,6 +355,30 @@ void check_skipped_together(const Row& row, const HeadRanks& ranks, Comparison& 
   check.equal("states as before the spoiled step", run.all_states() == before ? 1 : 0, 1);
   check.equal("the step behind it skipped", run.step(3, false).skipped ? 1 : 0, 0);
   check.equal("states as before the step behind it", run.all_states() == before ? 1 : 0, 0);
+}
+
+// Where one rank has all rows, the sum of the gradients is its own, to the bit: weights rounded at random and
+// states of eight bits, which the ranks update by parts, are those of one process, and no rank holds more of
+// the states than its part.
+void check_bits_of_one_process(Row row, const HeadRanks& ranks, Comparison& check) {
+  row.narrow = true;
+  TinyModel model(11, kVocabulary), same(11, kVocabulary);
+  Run alone(row, model, {}), together(row, same, ranks);
+  const std::vector<std::byte> start = alone.all_states();
+  const bool has_rows = ranks.host->rank() == ranks.host->size() - 1;
+  const StateRows none;
+  for (int64_t s = 1; s <= kSteps; ++s) {
+    const StateRows rows = alone.next_rows();
+    alone.step_on(rows, s);
+    together.step_on(has_rows ? rows : none, s);
+  }
+  const std::vector<std::byte> expected = alone.all_states();
+  check.equal("states changed by three steps", expected != start ? 1 : 0, 1);
+  check.equal("states of one process, to the bit", together.all_states() == expected ? 1 : 0, 1);
+  for (const NamedState& state : together.optimizer_state()) {
+    const int64_t most = state.whole.elements() / ranks.host->size() + kStateBlock;
+    check.equal(state.name + " of one rank", state.view.elements() <= most ? 1 : 0, 1);
+  }
 }
 
 void compare_bytes(const Result& found, RankGroup& group, bool on_gpu, Comparison& check) {
@@ -357,6 +407,7 @@ int run_all(RankGroup& group, const std::string& which) {
     }
     if (row.heads == 2 && row.vocabulary == 0 && row.linear != HeadLinear::shared) {
       check_skipped_together(row, ranks, check);
+      if (!row.divided) check_bits_of_one_process(row, ranks, check);
     }
     compare_bytes(found, group, device != &group.host(), check);
     check_overlap(row, found, group.size(), check);

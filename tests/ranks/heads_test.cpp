@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "kernels/communicator.h"
 #include "optim/optimizer.h"
 #include "tests/model/known_models.h"
 #include "tests/ranks/job.h"
@@ -71,8 +72,8 @@ TEST(HeadShards, BeginWhereABlockOfStatesDoes) {
 }
 
 // The states of 8 bits, stochastic rounding and the threshold are those of the whole tensor: three shards of
-// a [1001, 896] tensor give the bits of the whole one. So does a shard below the threshold of a tensor above
-// it.
+// a [1001, 896] tensor, by rows or by blocks of states, give the bits of the whole one. So does a shard below
+// the threshold of a tensor above it.
 TEST(HeadShards, OptimizerStepsGiveTheBitsOfTheWholeTensor) {
   const Stream stream({}, 1);
   for (const auto& [rows, columns] : {std::pair<int64_t, int64_t>{1001, 896}, {40, 128}}) {
@@ -82,25 +83,33 @@ TEST(HeadShards, OptimizerStepsGiveTheBitsOfTheWholeTensor) {
       gradients.push_back(bf16(static_cast<float>((i * 7919) % 2003) * 1e-4f - 0.1f));
     }
     const Tensor grad = Tensor::of(gradients, {rows, columns});
+    const int64_t elements = rows * columns;
+    const auto part = [&](auto view, int64_t begin, int64_t end) {
+      view.shape = {elements};
+      return view.rows(begin, end);
+    };
     const auto step = [&](Tensor& param, int64_t begin, int64_t end) {
       ParamGroup group;
       group.id = 3;
-      group.global_offset = begin * columns;
-      group.logical_elements = rows * columns;
-      group.param = param.view().rows(begin, end);
-      group.grad = grad.view().rows(begin, end);
+      group.global_offset = begin;
+      group.logical_elements = elements;
+      group.param = part(param.view(), begin, end);
+      group.grad = part(grad.view(), begin, end);
       Optimizer optimizer({}, 42, {group}, stream);
       for (int t = 1; t <= 3; ++t) optimizer.step(StepScalars{1e-2f, 1.0f, t, 0}, stream);
     };
-    Tensor whole = Tensor::of(weights, {rows, columns}), parts = Tensor::of(weights, {rows, columns});
-    step(whole, 0, rows);
     const MedusaOptions options{1, 1, HeadLinear::own, 0, kFullVocabulary};
-    for (int r = 0; r < 3; ++r) {
-      const HeadShard shard = shard_heads(options, rows, columns, kStateBlock, r, 3);
-      step(parts, shard.first_output(), shard.end_output());
-    }
-    EXPECT_EQ(std::memcmp(whole.data(), parts.data(), static_cast<size_t>(whole.bytes())), 0);
+    const HeadShard shard = shard_heads(options, rows, columns, kStateBlock, 0, 3);
+    std::vector<int64_t> by_rows, by_blocks = block_parts(elements, kStateBlock, 3);
+    for (const int64_t row : shard.outputs) by_rows.push_back(row * columns);
+    Tensor whole = Tensor::of(weights, {rows, columns});
+    step(whole, 0, elements);
     EXPECT_NE(std::memcmp(whole.data(), weights.data(), static_cast<size_t>(whole.bytes())), 0);
+    for (const std::vector<int64_t>& bounds : {by_rows, by_blocks}) {
+      Tensor parts = Tensor::of(weights, {rows, columns});
+      for (size_t r = 0; r < 3; ++r) step(parts, bounds[r], bounds[r + 1]);
+      EXPECT_EQ(std::memcmp(whole.data(), parts.data(), static_cast<size_t>(whole.bytes())), 0);
+    }
   }
 }
 
@@ -117,9 +126,11 @@ TEST(ParallelHeads, TrafficOfAStep) {
   EXPECT_EQ(divided.feature_gradients, others * all * h * 4);
   EXPECT_EQ(divided.parameter_gradients, others * 5 * h * 2);
   EXPECT_EQ(divided.statistics, 8 * others * all * 12 + 2 * others * all * 4);
-  EXPECT_EQ(replicate_traffic(llama(), 8).parameter_gradients, 2 * others * 5 * (h * h + h + 128256 * h) * 2);
+  const StepTraffic whole = replicate_traffic(llama(), 8);
+  EXPECT_EQ(whole.parameter_gradients, others * 5 * (h * h + h + 128256 * h) * 2);
+  EXPECT_EQ(whole.weights, whole.parameter_gradients);
   // What the design promises: a tenth of the traffic and less.
-  EXPECT_LT(divided.total() * 10, replicate_traffic(llama(), 8).total());
+  EXPECT_LT(divided.total() * 10, whole.total());
 }
 
 TEST(ParallelHeads, AutoPicksByBytesAndMemory) {
@@ -140,7 +151,8 @@ TEST(ParallelHeads, AutoPicksByBytesAndMemory) {
             ParallelHeads::replicate);
 }
 
-// 5.4 GB of heads, as much of gradients and of states in 8 bits (and their scales): an eighth of them stays.
+// 5.4 GB of heads, as much of gradients and of states in 8 bits (and their scales): an eighth of them stays,
+// in replicate mode of the states alone.
 TEST(RankPlan, CountsARanksMemoryAndTrafficInBothModes) {
   RunConfig config;
   config.heads = llama().heads;
@@ -156,10 +168,13 @@ TEST(RankPlan, CountsARanksMemoryAndTrafficInBothModes) {
   EXPECT_EQ(enough.vocab.received, vocab_traffic(llama(), 4096, 5 * 4096, 8).total() / 8);
   const auto weights = static_cast<double>(llama().trained_bytes());
   const auto less = static_cast<double>(enough.replicate.memory - enough.vocab.memory);
-  // Beside 7/8 of three times their bytes: 7/8 of the sum of one head in f32, and of a chunk's logits.
-  EXPECT_GT(less, 0.875 * 3 * weights);
-  EXPECT_LT(less, 0.875 * 3.8 * weights);
+  // Beside 7/8 of twice their bytes: 7/8 of the sum of one head in f32, and of a chunk's logits.
+  EXPECT_GT(less, 0.875 * 2 * weights);
+  EXPECT_LT(less, 0.875 * 2.8 * weights);
   EXPECT_EQ(enough.chosen, ParallelHeads::vocab);
+  const int64_t states = plan_heads_memory(config, llama_3_8b(), 128256, 1) -
+                         plan_heads_memory(config, llama_3_8b(), 128256, 8);
+  EXPECT_NEAR(static_cast<double>(states), 0.875 * 1.016 * weights, 0.001 * weights);
   // One process plans as ever.
   const RankPlan alone = plan_ranks(config, llama_3_8b(), DeviceKind::cuda, 1, step, std::nullopt);
   EXPECT_EQ(alone.replicate.memory, plan_memory(config, llama_3_8b(), DeviceKind::cuda, 1).total());

@@ -97,7 +97,7 @@ END
   )
   awk -v mode=$mode -v found=$(((many - few) / 200)) -v states="$states" 'BEGIN {
     heads = 2; hidden = 32; vocabulary = 536; rows = 64 * heads
-    if (mode == "replicate") formula = 2 * heads * (hidden * hidden + hidden + vocabulary * hidden) * 2 + 2 * heads * 48 + 2 * 2 * heads * 8
+    if (mode == "replicate") formula = 2 * heads * (hidden * hidden + hidden + vocabulary * hidden) * 2 + 2 * heads * 48 + 2 * 2 * heads * 8 + 2 * 4 * 3 * heads
     else formula = states * hidden * 2 + rows * hidden * (2 + 4) + heads * hidden * 2 + 2 * 12 * rows + 2 * 4 * rows + 2 * 4 * 3 * heads
     beside = 2 * 3 * 8 + 2 * 8
     printf "%s: two machines received %d bytes a step, %.0f by the formula and %d beside it\n", mode, found, formula, beside
