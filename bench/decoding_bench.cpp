@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <numeric>
 
 #include <benchmark/benchmark.h>
 
@@ -12,7 +11,7 @@
 #include "kernels/thread_pool.h"
 #include "model/acceptance.h"
 #include "model/backbone.h"
-#include "model/draft_tree.h"
+#include "trainer/step_costs.h"
 
 namespace gorgon::bench {
 namespace {
@@ -35,13 +34,7 @@ struct Loaded {
         weights(load_model(path, type, stream, WeightStorage::as_stored)),
         backbone(weights, type),
         cache(weights.config, type, kContext + kMostNodes) {
-    BackboneContext prompt;
-    prompt.caches = {&cache};
-    prompt.offsets = {0, kContext};
-    prompt.positions.resize(kContext);
-    std::iota(prompt.positions.begin(), prompt.positions.end(), 0);
-    backbone.forward(std::vector<int32_t>(kContext, 1), prompt, stream);
-    cache.append(kContext);
+    fill_cache(backbone, cache, kContext, stream);
   }
 };
 
@@ -57,19 +50,6 @@ Loaded* model(benchmark::State& state, DType type) {
   loaded.reset();
   loaded = std::make_unique<Loaded>(path, type);
   return loaded.get();
-}
-
-// Two children each: node i hangs below node (i - 1) / 2.
-BackboneContext tree_call(KvCache& cache, int64_t nodes) {
-  std::vector<int32_t> parent = {-1};
-  for (int32_t i = 1; i < nodes; ++i) parent.push_back((i - 1) / 2);
-  const TreeBuffers tree = tree_buffers(parent);
-  BackboneContext call;
-  call.caches = {&cache};
-  call.offsets = {0, nodes};
-  for (const int32_t depth : tree.depth) call.positions.push_back(static_cast<int32_t>(kContext) + depth);
-  call.trees = {tree.mask};
-  return call;
 }
 
 // Milliseconds of a step by part, from a run of their own: taking the times costs time.
@@ -88,7 +68,7 @@ void verify_step(benchmark::State& state, DType type) {
   Loaded* loaded = model(state, type);
   if (loaded == nullptr) return;
   const int64_t nodes = state.range(0), vocabulary = loaded->weights.config.vocab_size;
-  const BackboneContext call = tree_call(loaded->cache, nodes);
+  const BackboneContext call = verify_call(loaded->cache, nodes);
   const std::vector<int32_t> tokens(static_cast<size_t>(nodes), 1);
   std::vector<TopTwo> choices(tokens.size());
   const auto step = [&] {

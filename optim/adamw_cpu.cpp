@@ -18,6 +18,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/simd-inl.h"
+#include "optim/adamw_vbmi-inl.h"
 #include "optim/state_codes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -217,7 +218,7 @@ void step_block(const StepFactors& f, const ParamGroup& group, const AdamWState&
 
 void step_blocks(const StepFactors& f, const ParamGroup& group, const AdamWState& state, int64_t begin,
                  int64_t end) {
-  for (int64_t block = begin; block < end; ++block) {
+  for (int64_t block = step_whole_blocks(f, group, state, begin, end); block < end; ++block) {
     if (group.param.type == DType::f32) {
       step_block<float>(f, group, state, block);
     } else {

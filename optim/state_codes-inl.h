@@ -122,6 +122,11 @@ struct RankRegisters {
   }
 };
 
+// Between 64 bytes in order and four vectors of 16 numbers that are packed or unpacked lane by lane.
+HWY_INLINE __m512i interleaved_order() {
+  return _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+}
+
 // Codes of a whole block, for absmax > 1e-30.
 template <bool kSigned>
 void encode_block(const float* x, float absmax, uint8_t* codes) {

@@ -29,13 +29,6 @@ HWY_INLINE int64_t lanes() {
 // 2^23: the sum with a number of 0 to 255 has the number, rounded, in its lowest bits.
 constexpr float kToBits = 8388608.0f;
 
-#if HWY_TARGET <= HWY_AVX3
-// Between 64 bytes in order and four vectors of 16 numbers that are packed or unpacked lane by lane.
-HWY_INLINE __m512i interleaved_order() {
-  return _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-}
-#endif
-
 // The code of x, from one that is at most a step or two away.
 template <bool kSigned>
 uint8_t settled(float x, float absmax, size_t code) {

@@ -32,40 +32,44 @@ std::vector<double> median_seconds(const std::vector<std::function<void()>>& wor
   return medians;
 }
 
-// A call over a tree of so many nodes behind `context` tokens: all children of the root, since any shape
-// costs the same.
-BackboneContext verify_call(KvCache& cache, int64_t context, int64_t nodes) {
+}  // namespace
+
+Tensor fill_cache(const Backbone& backbone, KvCache& cache, int64_t tokens, const Stream& stream) {
+  BackboneContext prompt;
+  prompt.caches = {&cache};
+  prompt.offsets = {0, tokens};
+  prompt.positions.resize(static_cast<size_t>(tokens));
+  std::iota(prompt.positions.begin(), prompt.positions.end(), 0);
+  Tensor states = backbone.forward(std::vector<int32_t>(static_cast<size_t>(tokens), 1), prompt, stream);
+  cache.append(tokens);
+  return states;
+}
+
+BackboneContext verify_call(KvCache& cache, int64_t nodes) {
   std::vector<int32_t> parent(static_cast<size_t>(nodes), 0);
   parent[0] = -1;
   const TreeBuffers tree = tree_buffers(parent);
   BackboneContext call;
   call.caches = {&cache};
   call.offsets = {0, nodes};
-  for (const int32_t depth : tree.depth) call.positions.push_back(static_cast<int32_t>(context) + depth);
+  for (const int32_t depth : tree.depth)
+    call.positions.push_back(static_cast<int32_t>(cache.length()) + depth);
   call.trees = {tree.mask};
   return call;
 }
-
-}  // namespace
 
 StepCosts measure_step_costs(const Backbone& backbone, const DraftHeads& heads, int64_t context,
                              int64_t max_nodes, const Stream& stream) {
   const ModelConfig& config = backbone.config();
   context = std::min(context, config.max_position_embeddings / 2);
   KvCache cache(config, backbone.compute(), context + max_nodes, stream.device());
-  BackboneContext prompt;
-  prompt.caches = {&cache};
-  prompt.offsets = {0, context};
-  prompt.positions.resize(static_cast<size_t>(context));
-  std::iota(prompt.positions.begin(), prompt.positions.end(), 0);
-  Tensor states = backbone.forward(std::vector<int32_t>(static_cast<size_t>(context), 1), prompt, stream);
-  cache.append(context);
+  Tensor states = fill_cache(backbone, cache, context, stream);
 
   StepCosts costs;
   std::vector<std::function<void()>> verify, drafts;
   for (int64_t nodes = 1; nodes <= max_nodes; nodes *= 2) {
     costs.verify.emplace_back(nodes, 0.0);
-    verify.emplace_back([&, nodes, call = verify_call(cache, context, nodes)] {
+    verify.emplace_back([&, nodes, call = verify_call(cache, nodes)] {
       const std::vector<int32_t> tokens(static_cast<size_t>(nodes), 1);
       Tensor logits(DType::f32, {nodes, config.vocab_size}, stream.device());
       states = backbone.forward(tokens, call, stream);
