@@ -68,6 +68,8 @@ void ThreadPool::work() {
     start_.wait(lock, has_news);
     if (stopping_) return;
     seen = generation_;
+    if (body_ == nullptr) continue;  // all done before this thread was awake
+    show(running_, running_ + 1);
     const std::function<void(int64_t)>* body = body_;
     const int64_t count = count_;
     lock.unlock();
@@ -89,12 +91,15 @@ void ThreadPool::parallel_for(int64_t count, const std::function<void(int64_t)>&
     body_ = &body;
     count_ = count;
     next_.store(0);
-    show(running_, static_cast<int>(workers_.size()));
     error_ = nullptr;
     show(generation_, generation_ + 1);
   }
   start_.notify_all();
   run_items(body, count);
+  {
+    const std::lock_guard lock(mutex_);
+    body_ = nullptr;
+  }
   spin_until([&] { return look(running_) == 0; });
   std::unique_lock lock(mutex_);
   done_.wait(lock, [&] { return running_ == 0; });

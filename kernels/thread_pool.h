@@ -38,7 +38,7 @@ class ThreadPool {
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable start_, done_;
-  const std::function<void(int64_t)>* body_ = nullptr;  // guarded by mutex_
+  const std::function<void(int64_t)>* body_ = nullptr;  // guarded by mutex_; null once every item is taken
   int64_t count_ = 0;
   uint64_t generation_ = 0;
   int running_ = 0;

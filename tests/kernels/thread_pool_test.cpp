@@ -1,7 +1,10 @@
 #include "kernels/thread_pool.h"
 
 #include <atomic>
+#include <chrono>
+#include <memory>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -28,6 +31,20 @@ TEST(ThreadPool, RangesCoverTheWholeAndNothingElse) {
     for (int64_t i = begin; i < end; ++i) sum += i;
   });
   EXPECT_EQ(sum, 1000 * 1001 / 2);
+}
+
+// Workers asleep, loops shorter than waking up: a worker that comes late finds a loop's body and what it
+// refers to gone, and must leave both alone.
+TEST(ThreadPool, ALoopMayEndBeforeItsThreadsAreAwake) {
+  ThreadPool pool(4);
+  for (int round = 0; round < 50; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    for (int loop = 0; loop < 3; ++loop) {
+      const auto calls = std::make_unique<std::vector<std::atomic<int>>>(3);
+      pool.parallel_for(3, [&](int64_t i) { ++(*calls)[static_cast<size_t>(i)]; });
+      for (const auto& n : *calls) ASSERT_EQ(n, 1);
+    }
+  }
 }
 
 TEST(ThreadPool, RethrowsTheFirstErrorAndGoesOnWorking) {
