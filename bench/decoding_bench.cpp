@@ -71,9 +71,9 @@ void verify_step(benchmark::State& state, DType type) {
   const BackboneContext call = verify_call(loaded->cache, nodes);
   const std::vector<int32_t> tokens(static_cast<size_t>(nodes), 1);
   std::vector<TopTwo> choices(tokens.size());
+  Tensor logits(DType::f32, {nodes, vocabulary});
   const auto step = [&] {
     const Tensor states = loaded->backbone.forward(tokens, call, loaded->stream);
-    Tensor logits(DType::f32, {nodes, vocabulary});
     loaded->backbone.logits(states.view(), logits.view(), loaded->stream);
     const ProfileScope scope(loaded->stream, "largest logits");
     loaded->stream.threads().parallel_for(nodes, [&](int64_t i) {

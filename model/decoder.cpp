@@ -19,29 +19,25 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// Rows of f32 logits on the host: the tensor itself on the CPU, a copy elsewhere.
-class HostLogits {
+}  // namespace
+
+// Rows of f32 logits on the host: those of the tensor itself on the CPU, which must stay, a copy elsewhere.
+class Decoder::HostLogits {
  public:
-  explicit HostLogits(Tensor logits) : logits_(std::move(logits)) {
-    if (logits_.device() != Device{}) logits_ = logits_.to(Device{});
+  explicit HostLogits(const Tensor& logits) : width_(logits.shape()[1]) {
+    if (logits.device() != Device{}) copy_ = logits.to(Device{});
+    values_ = (copy_.empty() ? logits : copy_).as<float>();
   }
   std::span<const float> rows(int64_t begin, int64_t count) const {
-    const int64_t width = logits_.shape()[1];
-    return {logits_.as<float>() + begin * width, static_cast<size_t>(count * width)};
+    return {values_ + begin * width_, static_cast<size_t>(count * width_)};
   }
   std::span<const float> row(int64_t i) const { return rows(i, 1); }
 
  private:
-  Tensor logits_;
+  int64_t width_;
+  Tensor copy_;
+  const float* values_;
 };
-
-HostLogits backbone_logits(const Backbone& backbone, ConstView states, const Stream& stream) {
-  Tensor logits(DType::f32, {states.rows(), backbone.config().vocab_size}, stream.device());
-  backbone.logits(states, logits.view(), stream);
-  return HostLogits(std::move(logits));
-}
-
-}  // namespace
 
 // One answer in the making. `text` is the prompt and what was emitted; the root comes behind it.
 struct Decoder::Slot {
@@ -59,13 +55,24 @@ struct Decoder::Slot {
 
 Decoder::Decoder(const Backbone& backbone, const DraftHeads* heads, DecoderOptions options,
                  const Stream& stream)
-    : backbone_(backbone), heads_(heads), options_(std::move(options)), stream_(stream) {
+    : backbone_(backbone),
+      heads_(heads),
+      options_(std::move(options)),
+      stream_(stream),
+      logits_(DType::f32, {0, 0}, stream.device()),
+      draft_logits_(DType::f32, {0, 0}, stream.device()) {
   require(options_.tree.depth() <= (heads == nullptr ? 0 : heads->count()), "Decoder",
           "a tree deeper than K");
   require(options_.max_new_tokens > 0, "Decoder", "a cap above 0");
 }
 
 Decoder::~Decoder() = default;
+
+Decoder::HostLogits Decoder::logits_of(ConstView states) {
+  logits_.resize({states.rows(), backbone_.config().vocab_size});
+  backbone_.logits(states, logits_.view(), stream_);
+  return HostLogits(logits_);
+}
 
 void Decoder::choose_root(Slot& slot, std::span<const float> logits) const {
   slot.root_choice = top_two(logits);
@@ -117,7 +124,7 @@ void Decoder::prefill(Slot& slot) {
   slot.cache->append(fresh);
   slot.answer.prefilled = fresh;
   const ConstView last = states.view().rows(fresh - 1, fresh);
-  choose_root(slot, backbone_logits(backbone_, last, stream_).row(0));
+  choose_root(slot, logits_of(last).row(0));
   Slot* const one[] = {&slot};
   draft(one, last);
   const double seconds = seconds_since(start);
@@ -130,9 +137,9 @@ void Decoder::draft(std::span<Slot* const> slots, ConstView states) {
   for (Slot* slot : slots) slot->candidates.assign(static_cast<size_t>(depth), {});
   if (depth == 0) return;
   const int64_t count = std::ssize(slots);
-  Tensor logits(DType::f32, {depth * count, heads_->outputs()}, stream_.device());
-  heads_->first_logits(depth, states, logits.view(), stream_);
-  const HostLogits host(std::move(logits));
+  draft_logits_.resize({depth * count, heads_->outputs()});
+  heads_->first_logits(depth, states, draft_logits_.view(), stream_);
+  const HostLogits host(draft_logits_);
   stream_.threads().parallel_for(depth * count, [&](int64_t i) {
     auto& tokens = slots[static_cast<size_t>(i % count)]->candidates[static_cast<size_t>(i / count)];
     tokens = top_indices(host.row(i), options_.tree.ranks());
@@ -214,7 +221,7 @@ void Decoder::verify(const std::vector<Slot*>& slots, std::chrono::steady_clock:
   }
   const auto before = Clock::now();
   const Tensor states = backbone_.forward(tokens, context, stream_);
-  const HostLogits logits = backbone_logits(backbone_, states.view(), stream_);
+  const HostLogits logits = logits_of(states.view());
   const auto after = Clock::now();
 
   std::vector<Slot*> going_on;
@@ -283,14 +290,26 @@ void Decoder::keep(Slot& slot) {
 void Decoder::run(const Source& source, int64_t batch, const Sink& sink, const Listener& listener) {
   listener_ = &listener;
   std::vector<std::unique_ptr<Slot>> slots;
+  try {
+    serve(slots, source, batch, sink);
+  } catch (const Stopped&) {
+    for (auto& slot : slots) {
+      if (slot->request.kept != nullptr && slot->cache != nullptr) keep(*slot);
+    }
+    throw;
+  }
+}
+
+void Decoder::serve(std::vector<std::unique_ptr<Slot>>& slots, const Source& source, int64_t batch,
+                    const Sink& sink) {
   bool more = true;
   while (more || !slots.empty()) {
     while (more && std::ssize(slots) < batch) {
       auto slot = std::make_unique<Slot>();
       more = source(slot->request);
       if (!more) break;
-      prefill(*slot);
       slots.push_back(std::move(slot));
+      prefill(*slots.back());
     }
     if (slots.empty()) break;
     step(slots);
@@ -301,7 +320,6 @@ void Decoder::run(const Source& source, int64_t batch, const Sink& sink, const L
     }
     std::erase_if(slots, [](const auto& slot) { return slot->done; });
   }
-  listener_ = nullptr;
 }
 
 Answer Decoder::answer(const std::vector<int32_t>& prompt, const Listener& listener, KeptText* kept) {

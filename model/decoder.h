@@ -79,7 +79,9 @@ class Decoder {
   using Listener = std::function<void(const DecodeRequest& request, std::span<const int32_t> tokens)>;
 
   // Answers all requests, `batch` at a time; a finished one makes place for the next. Throws Error(data) for
-  // an empty prompt and for one that leaves no token of the context free.
+  // an empty prompt and for one that leaves no token of the context free, Stopped at a stop point of the
+  // stream: `kept` then holds what was computed of prompt and answer, and the listener has heard the answer
+  // so far.
   void run(const Source& source, int64_t batch, const Sink& sink, const Listener& listener = {});
   Answer answer(const std::vector<int32_t>& prompt, const Listener& listener = {}, KeptText* kept = nullptr);
 
@@ -87,13 +89,18 @@ class Decoder {
 
  private:
   struct Slot;
+  class HostLogits;
 
+  // `slots` are those at work: empty at the end.
+  void serve(std::vector<std::unique_ptr<Slot>>& slots, const Source& source, int64_t batch,
+             const Sink& sink);
   void prefill(Slot& slot);
   void recall(Slot& slot, int64_t room) const;  // gives the slot its cache and what it holds of the prompt
   void step(std::vector<std::unique_ptr<Slot>>& slots);
   void verify(const std::vector<Slot*>& slots, std::chrono::steady_clock::time_point start);
   int32_t accept(Slot& slot, const TreeBuffers& tree, std::span<const float> logits);  // the last node kept
   void draft(std::span<Slot* const> slots, ConstView states);
+  HostLogits logits_of(ConstView states);  // the backbone's; until the next call
   void choose_root(Slot& slot, std::span<const float> logits) const;
   static void keep(Slot& slot);  // for the next answer to go on from
   void emit(Slot& slot, std::span<const int32_t> tokens) const;
@@ -105,6 +112,8 @@ class Decoder {
   const Stream& stream_;
   DecodeTimes times_;
   const Listener* listener_ = nullptr;
+  // f32, of a step. Kept from step to step: memory that is given back comes again as pages to be cleared.
+  Tensor logits_, draft_logits_;
 };
 
 }  // namespace gorgon

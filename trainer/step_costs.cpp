@@ -67,13 +67,13 @@ StepCosts measure_step_costs(const Backbone& backbone, const DraftHeads& heads, 
 
   StepCosts costs;
   std::vector<std::function<void()>> verify, drafts;
+  Tensor all_logits(DType::f32, {max_nodes, config.vocab_size}, stream.device());  // a decoder keeps them too
   for (int64_t nodes = 1; nodes <= max_nodes; nodes *= 2) {
     costs.verify.emplace_back(nodes, 0.0);
     verify.emplace_back([&, nodes, call = verify_call(cache, nodes)] {
       const std::vector<int32_t> tokens(static_cast<size_t>(nodes), 1);
-      Tensor logits(DType::f32, {nodes, config.vocab_size}, stream.device());
       states = backbone.forward(tokens, call, stream);
-      backbone.logits(states.view(), logits.view(), stream);
+      backbone.logits(states.view(), all_logits.view().rows(0, nodes), stream);
       stream.synchronize();
     });
   }

@@ -11,6 +11,7 @@
 #include "kernels/error.h"
 #include "model/accepted_length.h"
 #include "model/tree_construction.h"
+#include "model/tree_file.h"
 #include "tests/model/random_trees.h"
 #include "tests/model/temporary_heads.h"
 #include "tests/model/tiny_model.h"
@@ -142,6 +143,22 @@ TEST_F(DecoderTest, AnyTreeDraftAndBatchGivesTheSameTokens) {
   }
 }
 
+// The tree of the reference implementation: 64 nodes, four heads deep.
+TEST_F(DecoderTest, TheReferencesTreeGivesTheSameTokens) {
+  TemporaryHeads file;
+  file.add_heads(model_, 4);
+  const DraftHeads heads = DraftHeads::load(file.write(), model_.weights().lm_head, DType::f32, stream_);
+  const DraftTree tree = read_tree(GORGON_TEST_DATA "/decoding/mc_sim_7b_63.json", heads.count()).tree;
+  const auto plain = answers(options(chain_tree(0), false), 1);
+  const auto drafted = answers(backbone_, heads, options(tree, false), 4, stream_);
+  size_t accepted = 0;
+  for (const auto& [id, answer] : plain) {
+    EXPECT_EQ(drafted.at(id).tokens, answer.tokens) << id;
+    accepted += answer.tokens.size() - drafted.at(id).emitted.size();
+  }
+  EXPECT_GT(accepted, 100u) << "drafts took no part";
+}
+
 TEST_F(DecoderTest, SimulatedWalkEqualsTheStepsTaken) {
   RandomTrees random(14);
   for (const DraftTree& tree : {chain_tree(kHeads), random.tree(30, kHeads, 6)}) {
@@ -254,6 +271,44 @@ TEST_F(DecoderTest, ARefusedPromptLeavesWhatIsKept) {
   EXPECT_THROW(decoder.answer(model_.prompt(96), {}, &kept), Error);
   EXPECT_EQ(kept.tokens, before);
   EXPECT_EQ(decoder.answer(prompts_[9], {}, &kept).prefilled, 1);
+}
+
+// Stopped between any two layers: what was said is the beginning of the answer, and what is kept serves the
+// next one.
+TEST_F(DecoderTest, AStoppedAnswerKeepsWhatWasComputed) {
+  int64_t layers = 0;  // that may still begin
+  StreamOptions stoppable;
+  stoppable.threads = 2;
+  stoppable.stop_wanted = [&layers] { return layers-- <= 0; };
+  const Stream stopping(Device{}, std::move(stoppable));
+  const std::vector<int32_t>& prompt = prompts_[9];
+  Decoder decoder(backbone_, &*heads_, options(RandomTrees(6).tree(40, kHeads, 8), true), stopping);
+  layers = 1 << 20;
+  const Answer whole = decoder.answer(prompt);
+  ASSERT_GT(whole.emitted.size(), 4u);
+  for (int64_t stop = 0; stop < 2 * std::ssize(whole.emitted) - 2; stop += stop < 7 ? 1 : 5) {
+    std::vector<int32_t> heard;
+    KeptText kept;
+    layers = stop;
+    const auto listen = [&](const DecodeRequest&, std::span<const int32_t> tokens) {
+      heard.insert(heard.end(), tokens.begin(), tokens.end());
+    };
+    EXPECT_THROW(decoder.answer(prompt, listen, &kept), Stopped);
+    ASSERT_LE(heard.size(), whole.tokens.size());
+    EXPECT_TRUE(std::equal(heard.begin(), heard.end(), whole.tokens.begin()));
+    EXPECT_EQ(heard.empty(), stop < 4) << "two layers read the prompt, two more verify the first tree";
+    EXPECT_EQ(kept.tokens.size(), stop < 2 ? 0 : prompt.size() + heard.size());
+    EXPECT_EQ(kept.cache->length(), std::ssize(kept.tokens));
+
+    layers = 1 << 20;
+    std::vector<int32_t> turn = prompt;
+    turn.insert(turn.end(), heard.begin(), heard.end());
+    turn.push_back(5);
+    const Answer next = decoder.answer(turn, {}, &kept), anew = decoder.answer(turn);
+    EXPECT_EQ(next.tokens, anew.tokens) << stop;
+    EXPECT_EQ(next.top_logit, anew.top_logit) << stop;
+    EXPECT_EQ(next.prefilled, stop < 2 ? std::ssize(turn) : 1) << stop;
+  }
 }
 
 // In bf16 a row alone and a row in company take other kernels and may round another way. So drafts may change

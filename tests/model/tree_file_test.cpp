@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "data/file.h"
 #include "kernels/error.h"
 
 namespace gorgon {
@@ -30,10 +31,26 @@ TEST(TreeFile, RoundTrip) {
   EXPECT_EQ(tree_sha256(file.tree).size(), 64u);
 }
 
-TEST(TreeFile, ReadsTheReferencesLists) {
-  const TreeFile file = parse_tree("[[0], [0, 0], [1], [0, 1], [2], [0, 0, 0], [1, 0]]", "choices.json", 5);
-  EXPECT_EQ(file.tree.nodes(), 8);
-  EXPECT_EQ(file.tree.depth(), 3);
+// The list that the reference implementation decodes a 7B model with (tests/oracle/medusa_choices.py).
+TEST(TreeFile, ReadsTheReferencesList) {
+  const std::string path = GORGON_TEST_DATA "/decoding/mc_sim_7b_63.json";
+  const DraftTree tree = read_tree(path, 4).tree;
+  EXPECT_EQ(tree.nodes(), 64);
+  EXPECT_EQ(tree.depth(), 4);
+  EXPECT_EQ(tree.ranks(), 10);
+  EXPECT_EQ(read_tree(path, 5).tree, tree);
+  EXPECT_EQ(error_of(read_text(path, ExitCode::config), 3),
+            "t.json: paths[36]: expected at most 3 ranks (one a head), found 4; make one with `gorgon tree`");
+
+  const TreeBuffers buffers = tree_buffers(tree_parents(tree));
+  EXPECT_EQ(buffers.mask_words, 1);
+  EXPECT_EQ(buffers.retrieve.size(), 42u);  // candidates of a step, as its authors count them
+  EXPECT_EQ(buffers.retrieve.front(), (std::vector<int32_t>{0, 1, 11, 39, 63}));
+  EXPECT_EQ(buffers.retrieve.back(), (std::vector<int32_t>{0, 1, 19, -1, -1}));
+  EXPECT_EQ(tree_index(tree, 10).back(), 32);  // the second of head 4, behind the root's and ten of each head
+}
+
+TEST(TreeFile, AnEmptyListIsTheRootAlone) {
   EXPECT_EQ(parse_tree("[]", "t.json", 1).tree.nodes(), 1);
 }
 
