@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include <fcntl.h>
@@ -65,7 +66,8 @@ int open_regular(const std::filesystem::path& path, ExitCode code, size_t& size)
     fail(ExitCode::resource, {path.string(), "", "room for " + std::to_string(bytes) + " more bytes", found,
                               "free some space or choose another output_dir"});
   }
-  fail(ExitCode::resource, {path.string(), "", "a file that can be written", errno_text(error), ""});
+  fail(ExitCode::resource, {path.string(), "", "a file that can be written", errno_text(error),
+                            error == EFBIG ? "raise ulimit -f, or choose another file system" : ""});
 }
 
 // The temporary of write_atomically: removed unless it was renamed.
@@ -179,8 +181,8 @@ void write_atomically(const std::filesystem::path& path, std::string_view text) 
 }
 
 Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
-  if (context_ == nullptr ||
-      EVP_DigestInit_ex(static_cast<EVP_MD_CTX*>(context_), EVP_sha256(), nullptr) != 1) {
+  if (context_ == nullptr) throw std::bad_alloc();
+  if (EVP_DigestInit_ex(static_cast<EVP_MD_CTX*>(context_), EVP_sha256(), nullptr) != 1) {
     fail_internal("Sha256", "OpenSSL has no SHA-256");
   }
 }

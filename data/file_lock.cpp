@@ -1,5 +1,6 @@
 #include "data/file_lock.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -58,6 +59,9 @@ std::optional<FileLock> FileLock::try_take(const std::filesystem::path& path) {
 
 std::string FileLock::holder(const std::filesystem::path& path) {
   const std::string text = read_text(path, ExitCode::resource);
+  const bool is_line =
+      text.size() < 400 && std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+  if (!is_line) return quote_value(text);  // not what try_take writes
   return text.empty() ? "another process" : text;
 }
 

@@ -72,9 +72,28 @@ hid_t type_in_memory(DType type) {
   return type == DType::f32 ? H5T_NATIVE_FLOAT : H5T_NATIVE_UINT16;
 }
 
+// "i32", "f64", "big-endian i32"; of others the class.
+std::string type_text(hid_t type) {
+  const H5T_class_t kind = H5Tget_class(type);
+  if (kind == H5T_STRING) return "strings";
+  if (kind != H5T_INTEGER && kind != H5T_FLOAT) return "another type";
+  const char* letter = kind == H5T_FLOAT ? "f" : H5Tget_sign(type) == H5T_SGN_NONE ? "u" : "i";
+  return (H5Tget_order(type) == H5T_ORDER_BE ? "big-endian " : "") +
+         (letter + std::to_string(8 * H5Tget_size(type)));
+}
+
+// What a failure inside HDF5 means to the one who writes.
+struct WriteFailure {
+  const char* expected;
+  const char* remedy;
+};
+constexpr WriteFailure kNoMemory{"memory for the data set", "use smaller data files"};
+constexpr WriteFailure kNoRoom{"a file that can be written", "free some space or choose another place"};
+
 class Writer {
  public:
-  Writer(const fs::path& path, hid_t file) : path_(path), file_(file) {}
+  Writer(const fs::path& path, hid_t file, const WriteFailure& failure)
+      : path_(path), file_(file), failure_(failure) {}
 
   void attribute(const std::string& key, const std::string& value) const {
     require(value.size() <= kMaxAttribute, "hdf5", "an attribute above 32 KiB");
@@ -114,19 +133,19 @@ class Writer {
     if (status >= 0) return;
     fail(ExitCode::resource, {.place = path_.string(),
                               .key = "",
-                              .expected = "memory for the data set",
+                              .expected = failure_.expected,
                               .found = "a failure inside HDF5",
-                              .remedy = "use smaller data files"});
+                              .remedy = failure_.remedy});
   }
 
  private:
   fs::path path_;
   hid_t file_;
+  WriteFailure failure_;
 };
 
-std::vector<int64_t> write_contents(hid_t file, const fs::path& path, const Attributes& attributes,
+std::vector<int64_t> write_contents(const Writer& writer, hid_t file, const Attributes& attributes,
                                     const std::vector<Array>& arrays, bool room_only) {
-  const Writer writer(path, file);
   writer.check(file);
   for (const auto& [key, value] : attributes) writer.attribute(key, value);
   std::vector<int64_t> places;
@@ -158,7 +177,7 @@ class Reader {
     check_storage(name, object);
     const Handle type(H5Dget_type(object), H5Tclose);
     if (!type.valid() || H5Tequal(type, expected_type) <= 0) {
-      bad_file("/" + name, sizeof(T) == 4 ? "i32" : "i64", "another type");
+      bad_file("/" + name, type_text(expected_type), type.valid() ? type_text(type) : "no type");
     }
     const Handle space(H5Dget_space(object), H5Sclose);
     const int rank = space.valid() ? H5Sget_simple_extent_ndims(space) : -1;
@@ -235,8 +254,8 @@ std::vector<std::byte> file_image(const fs::path& path, size_t user_block, const
   H5Pset_userblock(creation, user_block);
   H5Pset_fapl_core(access, kGrowth, false);
   const Handle file(H5Fcreate("file in memory", H5F_ACC_TRUNC, creation, access), H5Fclose);
-  write_contents(file, path, attributes, arrays, false);
-  const Writer writer(path, file);
+  const Writer writer(path, file, kNoMemory);
+  write_contents(writer, file, attributes, arrays, false);
   const ssize_t size = H5Fget_file_image(file, nullptr, 0);
   writer.check(size);
   std::vector<std::byte> bytes(static_cast<size_t>(size));
@@ -252,8 +271,9 @@ std::vector<int64_t> make_file_with_room(const fs::path& path, size_t user_block
   H5Pset_userblock(creation, user_block);
   without_locks(access);
   Handle file(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access), H5Fclose);
-  std::vector<int64_t> places = write_contents(file, path, attributes, arrays, true);
-  Writer(path, file).check(file.close());
+  const Writer writer(path, file, kNoRoom);
+  std::vector<int64_t> places = write_contents(writer, file, attributes, arrays, true);
+  writer.check(file.close());
   return places;
 }
 

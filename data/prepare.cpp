@@ -52,6 +52,7 @@ Result read_row(const DataLine& line, const PrepareOptions& options, const Token
     const Row row = parse_row(line, options.vocabulary > 0 ? options.vocabulary : tokenizer.vocab_size(),
                               options.columns);
     result.document = make_document(row, tokenizer, chat_template, options.assistant_only_loss);
+    if (options.vocabulary > 0) tokenizer.require_rows(result.document.tokens, options.vocabulary);
     result.prompt = prompt_text(row, tokenizer, chat_template);
     if (result.prompt && options.split) result.split = split_of(*result.prompt);
   } catch (...) {

@@ -62,7 +62,8 @@ using PrepareProgress = std::function<void(int64_t done, int64_t total)>;
 // Reads, renders, tokenises, masks and packs. Files are streamed; documents are tokenised on the threads of
 // `pool` and stay in their order, so that the result does not depend on how many there are. chat_template may
 // be nullptr where the model has none. The attributes are those of dataset_identity, and the report. Throws
-// Error(data) for a file, line or field that is wrong, and where no row at all can be used.
+// Error(data) for a file, line or field that is wrong, and where no row at all can be used; Error(model)
+// where the tokenizer writes a token that `vocabulary` has no row for.
 PreparedDataset prepare(const PrepareOptions& options, const Tokenizer& tokenizer,
                         const ChatTemplate* chat_template, ThreadPool& pool,
                         const PrepareProgress& progress = {});

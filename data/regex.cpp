@@ -2,6 +2,7 @@
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <array>
+#include <new>
 
 #include <pcre2.h>
 
@@ -72,6 +73,7 @@ Regex::Regex(std::string pattern, std::string file) : impl_(std::make_unique<Imp
   size_t place = 0;
   impl_->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(spelled.data()), spelled.size(),
                               PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &place, nullptr);
+  if (code == PCRE2_ERROR_HEAP_FAILED) throw std::bad_alloc();
   if (!impl_->code) reject("'" + message_of(code) + "' near " + quote_value(spelled.substr(place, 16)));
   // Without a just-in-time compiler for this machine the same code is interpreted.
   pcre2_jit_compile(impl_->code, PCRE2_JIT_COMPLETE);
@@ -116,6 +118,7 @@ std::optional<std::pair<size_t, size_t>> RegexScan::next() {
     // Compiled code has a small stack; the interpreter keeps its frames on the heap.
     if (status == PCRE2_ERROR_JIT_STACKLIMIT) status = match(PCRE2_NO_JIT);
     if (status == PCRE2_ERROR_NOMATCH) break;
+    if (status == PCRE2_ERROR_NOMEMORY) throw std::bad_alloc();
     if (status < 0) {
       fail(ExitCode::model,
            {regex_.impl_->file, "pre-tokenizer pattern " + quote_value(regex_.pattern()),

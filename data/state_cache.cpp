@@ -140,6 +140,7 @@ struct CacheWriter::Impl {
   void take_lock();
   bool take_up(const CacheLayout& layout);
   void begin(const CacheLayout& layout);
+  void make_room(const CacheLayout& layout);
   void reserve() const;
   void write_block() const {
     const std::string text = format_cache_block(block);
@@ -183,6 +184,17 @@ void CacheWriter::Impl::begin(const CacheLayout& layout) {
   block = {};
   block.layout = layout;
   block.shard_sha256.resize(static_cast<size_t>(layout.shards()));
+  try {
+    make_room(layout);
+  } catch (const Error&) {
+    file.reset();
+    std::error_code ignored;
+    fs::remove(partial, ignored);
+    throw;
+  }
+}
+
+void CacheWriter::Impl::make_room(const CacheLayout& layout) {
   const int64_t rows = layout.states();
   const std::vector<int64_t> places =
       hdf5::make_file_with_room(partial, static_cast<size_t>(cache_block_bytes(layout)), layout.identity,
@@ -191,14 +203,9 @@ void CacheWriter::Impl::begin(const CacheLayout& layout) {
   block.hidden_begin = places[1];
   file.emplace(partial, O_RDWR);
   block.file_bytes = std::max(file->size(), block.hidden_begin + rows * layout.row_bytes());
-  try {
-    reserve();
-    block.frame_sha256 = frame_sum(*file, block);
-    write_block();
-  } catch (const Error&) {
-    fs::remove(partial);
-    throw;
-  }
+  reserve();
+  block.frame_sha256 = frame_sum(*file, block);
+  write_block();
 }
 
 // A full disk is found now and not after hours. Some file systems cannot reserve.

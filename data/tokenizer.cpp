@@ -212,6 +212,15 @@ std::string Tokenizer::decode_continued(std::span<const int32_t> ids, bool skip_
   return text;
 }
 
+void Tokenizer::require_rows(std::span<const int32_t> ids, int64_t rows) const {
+  const auto beyond = std::find_if(ids.begin(), ids.end(), [rows](int32_t id) { return id >= rows; });
+  if (beyond == ids.end()) return;
+  fail(ExitCode::model,
+       {impl_->spec.file, "token " + quote_value(token_text(*beyond)),
+        "an id below the " + std::to_string(rows) + " rows of the model's embedding",
+        "id " + std::to_string(*beyond), "use the tokenizer files that the model came with"});
+}
+
 int64_t Tokenizer::vocab_size() const {
   return static_cast<int64_t>(impl_->spec.tokens.size());
 }

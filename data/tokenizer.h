@@ -48,6 +48,10 @@ class Tokenizer {
   // The same of tokens that stand behind others: no space is taken off their front.
   std::string decode_continued(std::span<const int32_t> ids, bool skip_special = false) const;
 
+  // Error(model) with token, id and `rows` where one of the ids has no row in an embedding of so many: the
+  // tokenizer is another model's, or has tokens added that the model was never given.
+  void require_rows(std::span<const int32_t> ids, int64_t rows) const;
+
   int64_t vocab_size() const;  // largest id + 1
   int32_t bos_id() const;      // -1 where there is none
   int32_t eos_id() const;

@@ -3,9 +3,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <optional>
 #include <utility>
 
 #include "kernels/error.h"
+#include "kernels/host_memory.h"
 #include "kernels/thread_pool.h"
 #include "kernels/workspace.h"
 
@@ -25,6 +27,8 @@ std::string mebibytes(int64_t bytes) {
   if (device.kind == DeviceKind::cuda) {
     const cuda::MemoryState state = cuda::memory_state(device.index);
     found = mebibytes(state.free) + " free of " + mebibytes(state.total);
+  } else if (const std::optional<int64_t> free = free_host_bytes()) {
+    found = mebibytes(*free) + " free";
   }
   const std::string what = std::string(purpose.name) + (details.empty() ? "" : " " + details);
   fail(ExitCode::resource,

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <new>
 #include <tuple>
 
 #include <dlfcn.h>
 #include <dnnl.hpp>
+#include <sys/mman.h>
 
 #include "kernels/error.h"
 #include "kernels/gemm_tiles.h"
@@ -50,6 +52,14 @@ void keep_openmp_single() {
   if (set_threads != nullptr) set_threads(1);
 }
 
+// oneDNN writes the code that it compiles without looking whether it got the memory (2.6.3 dies of it).
+void require_room_for_code() {
+  constexpr size_t kRoom = size_t{16} << 20;  // several times what a product takes
+  void* room = ::mmap(nullptr, kRoom, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (room == MAP_FAILED) throw std::bad_alloc();
+  ::munmap(room, kRoom);
+}
+
 // The engine and the primitives made so far: making one costs more than a small product.
 class Primitives {
  public:
@@ -85,6 +95,7 @@ class Primitives {
   // nullptr where oneDNN cannot multiply bf16 on this chip.
   std::shared_ptr<const Primitive> make(const TileShape& s) const {
     keep_openmp_single();
+    require_room_for_code();
     dnnl::primitive_attr attributes;
     attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     attributes.set_fpmath_mode(dnnl::fpmath_mode::strict);

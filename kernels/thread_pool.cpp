@@ -1,10 +1,13 @@
 #include "kernels/thread_pool.h"
 
 #include <algorithm>
+#include <string>
+#include <system_error>
 
 #include <hwy/cache_control.h>
 
 #include "kernels/cores.h"
+#include "kernels/error.h"
 
 namespace gorgon {
 
@@ -37,10 +40,24 @@ void show(T& value, T next) {
 ThreadPool::ThreadPool(int threads) {
   const int total = threads > 0 ? threads : threads_alone(cores_of_process());
   workers_.reserve(static_cast<size_t>(total - 1));
-  for (int i = 1; i < total; ++i) workers_.emplace_back([this] { work(); });
+  try {
+    for (int i = 1; i < total; ++i) workers_.emplace_back([this] { work(); });
+  } catch (const std::system_error& error) {
+    stop();  // a thread that is there when its object goes ends the process
+    fail(ExitCode::resource, {"", "threads", std::to_string(total),
+                              std::to_string(workers_.size() + 1) + ": " + error.code().message(),
+                              "raise ulimit -v or ulimit -u, or run on fewer cores (taskset)"});
+  } catch (...) {
+    stop();
+    throw;
+  }
 }
 
 ThreadPool::~ThreadPool() {
+  stop();
+}
+
+void ThreadPool::stop() {
   {
     const std::lock_guard lock(mutex_);
     show(stopping_, true);

@@ -16,7 +16,8 @@ namespace gorgon {
 // call it on the same pool.
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads = 0);  // 0 = as many as cores.h gives a process alone
+  // 0 = as many as cores.h gives a process alone. Error(resource) where the system has no thread left.
+  explicit ThreadPool(int threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -32,6 +33,7 @@ class ThreadPool {
   void parallel_ranges(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body);
 
  private:
+  void stop();
   void work();
   void run_items(const std::function<void(int64_t)>& body, int64_t count);
 

@@ -96,8 +96,12 @@ class TemporaryDirectory {
     }
   }
   ~TemporaryDirectory() {
-    std::error_code ignored;
-    if (!kept_) fs::remove_all(path_, ignored);
+    if (kept_) return;
+    try {
+      fs::remove_all(path_);
+    } catch (const std::exception&) {
+      // left behind; the next start removes it
+    }
   }
   TemporaryDirectory(const TemporaryDirectory&) = delete;
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
@@ -133,6 +137,14 @@ void check_file(const fs::path& path, const Json& entry, const JsonOptions& opti
   if (size != bytes) damaged(path, fmt::format("{} bytes", bytes), fmt::format("{} bytes", size));
   const std::string found = sha256_of_file(path, ExitCode::checkpoint);
   if (found != sum) damaged(path, "SHA-256 " + (is_hexadecimal(sum) ? sum : quote_value(sum)), found);
+}
+
+// A copy of an earlier checkpoint, or a link to it, under a later step's name would lose the steps between.
+void check_step(const CheckpointName& checkpoint) {
+  const int64_t step = load_training_state(checkpoint.path).step;
+  if (step == checkpoint.step) return;
+  damaged(checkpoint.path, fmt::format("the checkpoint of step {}", checkpoint.step),
+          fmt::format("that of step {}", step));
 }
 
 std::vector<std::string> names_of(const Json& files) {
@@ -255,6 +267,7 @@ fs::path newest_checkpoint(const fs::path& run, const std::function<void(const s
   for (const CheckpointName& checkpoint : all) {
     try {
       verify_checkpoint(checkpoint.path);
+      check_step(checkpoint);
       return checkpoint.path;
     } catch (const Error& error) {
       warn("checkpoint-" + std::to_string(checkpoint.step) + " is damaged and passed over: " + error.what());

@@ -309,9 +309,7 @@ void add_keys(CLI::App& app, Arguments& arguments) {
   command->callback([&arguments] { arguments.run = [](Console&, RankGroup&) { return keys_command(); }; });
 }
 
-}  // namespace
-
-int run_command_line(int argc, const char* const* argv) {
+int parse_and_launch(int argc, const char* const* argv) {
   Arguments arguments;
   CLI::App app("Gorgon trains Medusa heads for a frozen language model.", "gorgon");
   app.set_version_flag("--version", std::string("gorgon ") + GORGON_VERSION);
@@ -339,6 +337,16 @@ int run_command_line(int argc, const char* const* argv) {
   }
   arguments.command = app.get_subcommands().front()->get_name();
   return launch(arguments, argc, argv);
+}
+
+}  // namespace
+
+int run_command_line(int argc, const char* const* argv) {
+  try {
+    return parse_and_launch(argc, argv);
+  } catch (...) {
+    return report_before_meeting();
+  }
 }
 
 }  // namespace gorgon

@@ -174,7 +174,11 @@ Progress::~Progress() {
     return;
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
-  draw("in " + format_duration(seconds), true);
+  try {
+    draw("in " + format_duration(seconds), true);
+  } catch (const std::exception&) {
+    // no memory for a line that nothing depends on
+  }
 }
 
 void Progress::draw(const std::string& time, bool is_last) {

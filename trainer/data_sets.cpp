@@ -40,7 +40,9 @@ std::string first_file(const std::vector<std::string>& files) {
 }  // namespace
 
 TextModel::TextModel(const fs::path& model_path)
-    : tokenizer(Tokenizer::load(model_path)), template_(make_template(tokenizer, model_path)) {}
+    : tokenizer(Tokenizer::load(model_path)),
+      vocabulary(load_model_config(model_path).vocab_size),
+      template_(make_template(tokenizer, model_path)) {}
 
 PrepareOptions prepare_options(const RunConfig& config, const std::vector<std::string>& files,
                                std::optional<Split> split) {
@@ -85,8 +87,10 @@ void check_first_rows(const RunConfig& config, const TextModel& text) {
     LineSource source({file});
     DataLine line;
     for (int row = 0; row < kRows && source.next(line); ++row) {
-      make_document(parse_row(line, options.vocabulary, options.columns), text.tokenizer,
-                    text.chat_template(), options.assistant_only_loss);
+      const Row parsed = parse_row(line, options.vocabulary, options.columns);
+      const Document document =
+          make_document(parsed, text.tokenizer, text.chat_template(), options.assistant_only_loss);
+      text.tokenizer.require_rows(document.tokens, options.vocabulary);
     }
   }
 }

@@ -22,6 +22,7 @@ struct TextModel {
   const ChatTemplate* chat_template() const { return template_.get(); }
 
   Tokenizer tokenizer;
+  int64_t vocabulary;  // rows of the model's embedding
 
  private:
   std::unique_ptr<ChatTemplate> template_;  // empty where the model has none

@@ -232,8 +232,12 @@ class StagedDirectory {
     fs::create_directories(staged_);
   }
   ~StagedDirectory() {
-    std::error_code ignored;
-    if (!published_) fs::remove_all(staged_, ignored);
+    if (published_) return;
+    try {
+      fs::remove_all(staged_);
+    } catch (const std::exception&) {
+      // left behind; the next export removes it
+    }
   }
   StagedDirectory(const StagedDirectory&) = delete;
   StagedDirectory& operator=(const StagedDirectory&) = delete;

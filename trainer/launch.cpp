@@ -7,8 +7,10 @@
 #include <filesystem>
 #include <memory>
 #include <new>
+#include <optional>
 #include <system_error>
 
+#include "kernels/host_memory.h"
 #include "kernels/instruction_set.h"
 #include "trainer/local_ranks.h"
 #include "trainer/rank_agreement.h"
@@ -25,6 +27,12 @@ void check_printed() {
   throw Error(ExitCode::resource, kUnprinted + std::string(std::strerror(errno)) + kPrintElsewhere);
 }
 
+std::string out_of_memory_line() {
+  const std::optional<int64_t> free = free_host_bytes();
+  return "out of memory" + (free ? ", " + std::to_string(*free >> 20) + " MiB free" : std::string()) +
+         "; lower per_device_train_batch_size, max_seq_length or medusa_num_heads";
+}
+
 // Of the exception being handled.
 Failure current_failure() {
   try {
@@ -32,8 +40,7 @@ Failure current_failure() {
   } catch (const Error& error) {
     return {error.what(), error.code()};
   } catch (const std::bad_alloc&) {
-    return {"out of memory; lower per_device_train_batch_size, max_seq_length or medusa_num_heads",
-            ExitCode::resource};
+    return {out_of_memory_line(), ExitCode::resource};
   } catch (const std::filesystem::filesystem_error& error) {
     return {error.path1().string() + ": " + error.code().message(), ExitCode::resource};
   } catch (const std::system_error& error) {  // of fmt::print
@@ -123,6 +130,10 @@ int report_before_meeting(const LaunchEnvironment& launched, const Failure& fail
   }
   if (launched.rank != 0 && !told) print_error(failure.message);
   return static_cast<int>(failure.code);
+}
+
+int report_before_meeting() {
+  return report_before_meeting(launch_environment_or_none(), current_failure());
 }
 
 int launch(const Launch& arguments, int argc, const char* const* argv) {

@@ -32,6 +32,8 @@ struct Failure {
 // Of a process that has not met the other ranks of its job: they are told, and one of them says it. Gives the
 // exit status.
 int report_before_meeting(const LaunchEnvironment& launched, const Failure& failure);
+// The same of the exception that is being handled.
+int report_before_meeting();
 
 // The launcher's variables; of a single process where they are wrong, which launch() tells.
 LaunchEnvironment launch_environment_or_none();

@@ -1,10 +1,10 @@
 #include "trainer/memory_plan.h"
 
 #include <algorithm>
-#include <fstream>
 #include <numeric>
 #include <string>
 
+#include "kernels/host_memory.h"
 #include "kernels/quantise.h"
 #include "kernels/workspace.h"
 #include "model/backbone.h"
@@ -211,13 +211,7 @@ int64_t plan_heads_memory(const RunConfig& config, const ModelConfig& model, int
 
 std::optional<int64_t> free_bytes(Device device) {
   if (device.kind == DeviceKind::cuda) return cuda::memory_state(device.index).free;
-  std::ifstream file("/proc/meminfo");
-  std::string key, unit;
-  int64_t kibibytes = 0;
-  while (file >> key >> kibibytes && std::getline(file, unit)) {
-    if (key == "MemAvailable:") return kibibytes * 1024;
-  }
-  return std::nullopt;
+  return free_host_bytes();
 }
 
 DiskPlan plan_disk(const RunConfig& config, const ModelConfig& model) {

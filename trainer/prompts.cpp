@@ -77,6 +77,7 @@ Prompt make_prompt(const std::vector<Message>& messages, const TextModel& text) 
   prompt.messages = messages;
   prompt.text = text.chat_template()->render(messages, true);
   prompt.tokens = text.tokenizer.encode(prompt.text);
+  text.tokenizer.require_rows(prompt.tokens, text.vocabulary);
   return prompt;
 }
 

@@ -64,6 +64,14 @@ RunDirectory::RunDirectory(const fs::path& path) : path_(path) {
 RunDirectory::~RunDirectory() {
   lock_.reset();
   if (kept_) return;
+  try {
+    remove_what_is_empty();
+  } catch (const std::exception&) {
+    // empty directories are left behind
+  }
+}
+
+void RunDirectory::remove_what_is_empty() const {
   std::error_code ignored;
   if (!had_prepared_) fs::remove_all(prepared(), ignored);
   fs::remove(prepared(), ignored);  // where it is empty

@@ -38,6 +38,8 @@ class RunDirectory {
   void clear();
 
  private:
+  void remove_what_is_empty() const;
+
   std::filesystem::path path_;
   std::filesystem::path first_created_;  // the topmost directory that was made here; empty = none
   bool had_prepared_ = false;

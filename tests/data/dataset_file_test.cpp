@@ -104,10 +104,11 @@ HostileCase other_offsets(const char* name, std::vector<int64_t> values) {
 
 std::vector<HostileCase> other_arrays() {
   return {
-      other_array("f32 tokens", "tokens", H5T_IEEE_F32LE, {4}, "/tokens: expected i32"),
-      other_array("i64 labels", "labels", H5T_STD_I64LE, {4}, "/labels: expected i32"),
-      other_array("big-endian segments", "segments", H5T_STD_I32BE, {4}, "/segments: expected i32"),
-      other_array("i32 offsets", "offsets", H5T_STD_I32LE, {2}, "/offsets: expected i64"),
+      other_array("f32 tokens", "tokens", H5T_IEEE_F32LE, {4}, "/tokens: expected i32, found f32"),
+      other_array("i64 labels", "labels", H5T_STD_I64LE, {4}, "/labels: expected i32, found i64"),
+      other_array("big-endian segments", "segments", H5T_STD_I32BE, {4},
+                  "/segments: expected i32, found big-endian i32"),
+      other_array("i32 offsets", "offsets", H5T_STD_I32LE, {2}, "/offsets: expected i64, found i32"),
       other_array("rank 2", "tokens", H5T_STD_I32LE, {2, 2}, "expected rank 1, found rank 2"),
       other_array("other lengths", "labels", H5T_STD_I32LE, {3},
                   "expected 4 values as in /tokens, found 3 and 4"),

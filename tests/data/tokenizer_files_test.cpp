@@ -243,6 +243,34 @@ TEST(TokenizerJson, WrongFilesAreModelErrors) {
                {"tokenizer.json", "a"});
 }
 
+// What only looks like a byte is a token like others.
+TEST(TokenizerJson, TokensThatAreNoBytesAreText) {
+  json file = small_json();
+  file["pre_tokenizer"] = nullptr;
+  file["model"]["byte_fallback"] = true;
+  int id = 4;
+  for (const char* token : {"<0x-1>", "<0x1>", "<0xGG>", "<0x0041>", "<0x41>"}) {
+    file["model"]["vocab"][token] = id++;
+  }
+  const TemporaryDirectory folder;
+  std::ofstream(folder.path() / "tokenizer.json") << file.dump();
+  const Tokenizer tokenizer = Tokenizer::load(folder.path());
+  EXPECT_EQ(tokenizer.encode("A"), (std::vector<int32_t>{8}));
+  EXPECT_EQ(tokenizer.decode(std::vector<int32_t>{4, 6, 8}), "<0x-1><0xGG>A");
+}
+
+TEST(TokenizerJson, IdsWithoutARowAreNamed) {
+  const TemporaryDirectory folder;
+  std::ofstream(folder.path() / "tokenizer.json") << small_json().dump();
+  const Tokenizer tokenizer = Tokenizer::load(folder.path());
+  EXPECT_NO_THROW(tokenizer.require_rows(std::vector<int32_t>{0, 3}, 4));
+  expect_error(
+      [&] {
+        tokenizer.require_rows(std::vector<int32_t>{0, 3}, 3);
+      },
+      ExitCode::model, {"tokenizer.json", "token '<e>'", "3 rows", "id 3"});
+}
+
 TEST(TokenizerJson, DirectoryWithoutTokenizerSaysWhatIsMissing) {
   const TemporaryDirectory folder;
   expect_error([&] { Tokenizer::load(folder.path()); }, ExitCode::model, {"tokenizer.json"});

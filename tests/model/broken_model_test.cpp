@@ -63,7 +63,7 @@ TEST(BrokenModel, Shards) {
   };
   for (const char* name : {"../x.safetensors", "/etc/passwd", "sub/x.safetensors", "..", "", "a\\b"}) {
     with_index([&](Json& j) { j["weight_map"]["lm_head.weight"] = name; },
-               {"'lm_head.weight'", "same directory", "refused"});
+               {"'lm_head.weight'", "same directory", "found '" + std::string(name) + "'", "refused"});
   }
   with_index([](Json& j) { j["weight_map"]["lm_head.weight"] = 3; },
              {"'lm_head.weight'", "a file name", "number"});
@@ -110,7 +110,8 @@ TEST(BrokenModel, ConfigJson) {
                           "num_key_value_heads", "head_dim", "vocab_size", "max_position_embeddings"}) {
     for (const char* value :
          {"-1", "0", "2.5", "32.0", "\"32\"", "true", "9007199254740993000", "18446744073709551615"}) {
-      with_value(key, Json::parse(value), {key, "an integer from 1 to"});
+      const Json wrong = Json::parse(value);
+      with_value(key, wrong, {key, "an integer from 1 to", wrong.is_string() ? "32" : value});
     }
   }
   for (const char* key : {"hidden_size", "num_hidden_layers", "vocab_size"}) {

@@ -184,6 +184,24 @@ TEST(Loading, OptionalKeysOfGguf) {
   EXPECT_NO_THROW(load_model(model.write(directory.path()), DType::f32, Stream{}));
 }
 
+// safetensors allows tensors without elements; nothing of theirs may be read.
+TEST(Loading, TensorsWithoutElementsAreAccepted) {
+  const TemporaryDirectory directory;
+  const auto path = copy_model("tiny_hf", directory.path());
+  const auto file = path / "model.safetensors";
+  const MappedFile mapped(file, ExitCode::model);
+  std::vector<SafetensorsOutput> tensors;
+  for (const auto& [name, entry] : parse_safetensors(mapped.bytes(), file.string()).tensors) {
+    tensors.push_back({name, entry.type, entry.shape, [bytes = entry.bytes] { return bytes; }});
+  }
+  tensors.push_back({"model.layers.0.self_attn.rotary_emb.inv_freq", DType::f32, {0, 8}, [] {
+                       return std::span<const std::byte>();
+                     }});
+  write_safetensors(file, tensors, {});
+  const ModelWeights weights = load_model(path, DType::f32, Stream{});
+  EXPECT_EQ(weights.layers.size(), static_cast<size_t>(weights.config.num_hidden_layers));
+}
+
 TEST(Loading, FingerprintSeesEveryBit) {
   const TemporaryDirectory directory;
   const Stream stream;

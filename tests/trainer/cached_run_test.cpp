@@ -3,7 +3,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include "data/file_lock.h"
 #include "tests/data/temporary_directory.h"
 #include "tests/trainer/program.h"
 #include "tests/trainer/run_comparison.h"
@@ -14,6 +16,7 @@ namespace gorgon {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
 class CachedRun : public ::testing::Test {
@@ -87,11 +90,28 @@ TEST_F(CachedRun, TheCommandMakesWhatTrainReads) {
   // Another model's states under a name that was given are left alone.
   result = gorgon("cache", {"bf16=false"}, {"--cache", shared});
   EXPECT_EQ(result.status, 4);
-  EXPECT_THAT(result.err, HasSubstr("expected a cache of this model and data"));
+  EXPECT_THAT(result.err, HasSubstr("shared.h5: expected a cache of this model and data, found another, "
+                                    "type: expected f32, found bf16"));
+  std::ofstream(folder_.path() / "train.jsonl") << tiny_chats(3, 60);
+  result = gorgon("cache", {}, {"--cache", shared});
+  EXPECT_EQ(result.status, 4);
+  EXPECT_THAT(result.err, ContainsRegex("found another, data: expected '[0-9a-f.]+', found '[0-9a-f.]+'"));
   result =
       gorgon("train", {"order=rows", "state_cache=off", "output_dir=" + (folder_.path() / "b").string()});
   EXPECT_EQ(result.status, 2);
   EXPECT_THAT(result.err, HasSubstr("order: expected a value that fits state_cache: off"));
+}
+
+// As another process writes it: it is told who that is, and the file that is there is left alone.
+TEST_F(CachedRun, ASecondWriterIsToldWhoTheFirstIs) {
+  const auto held = FileLock::try_take(folder_.path() / ".shared.h5.lock");
+  ASSERT_TRUE(held);
+  const ProgramResult result = gorgon("cache", {}, {"--cache", (folder_.path() / "shared.h5").string()});
+  EXPECT_EQ(result.status, 4) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("shared.h5: expected a cache that nobody else writes, found one being "
+                                    "written by process " +
+                                    std::to_string(::getpid()) + " on "));
+  EXPECT_FALSE(fs::exists(folder_.path() / "shared.h5"));
 }
 
 }  // namespace

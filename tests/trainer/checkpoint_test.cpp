@@ -1,5 +1,6 @@
 #include "trainer/checkpoint.h"
 
+#include <cstdlib>
 #include <fstream>
 #include <random>
 
@@ -86,6 +87,25 @@ TEST(Checkpoint, NewestGoesByStepNotByTime) {
   EXPECT_EQ(newest(run.path()), std::make_pair(std::string("checkpoint-10"), 0));
 }
 
+// Somebody's own pointers: a copy of an earlier checkpoint under a later name, links that lead to one or
+// nowhere.
+TEST(Checkpoint, WhatOnlyHasALaterNameIsNotTheNewest) {
+  const TemporaryDirectory run;
+  save(run.path(), 1);
+  save(run.path(), 2);
+  fs::create_directory_symlink("checkpoint-1", run.path() / "latest");
+  fs::create_directory_symlink("checkpoint-1", run.path() / "checkpoint-latest");
+  EXPECT_EQ(newest(run.path()), std::make_pair(std::string("checkpoint-2"), 0));
+  fs::copy(run.path() / "checkpoint-1", run.path() / "checkpoint-3");
+  fs::create_directory_symlink("checkpoint-1", run.path() / "checkpoint-4");
+  fs::create_directory_symlink("nowhere", run.path() / "checkpoint-5");
+  std::string said;
+  EXPECT_EQ(newest_checkpoint(run.path(), [&](const std::string& line) { said += line + "\n"; }),
+            run.path() / "checkpoint-2");
+  EXPECT_THAT(said, HasSubstr("checkpoint-3: expected the checkpoint of step 3, found that of step 1\n"));
+  EXPECT_THAT(said, HasSubstr("checkpoint-4: expected the checkpoint of step 4, found that of step 1\n"));
+}
+
 TEST(Checkpoint, AnyDamageMakesThePreviousOneCount) {
   const TemporaryDirectory run;
   save(run.path(), 1);
@@ -103,6 +123,15 @@ TEST(Checkpoint, AnyDamageMakesThePreviousOneCount) {
     }
     std::ofstream(file, std::ios::binary) << whole + "x";
     expect_previous("one byte more");
+    std::ofstream(file, std::ios::binary) << std::string(whole.size(), '\0');
+    expect_previous("zeros");
+    std::mt19937 random(7);  // NOLINT: the same flips in every run of the test
+    for (int i = 0; i < 250; ++i) {
+      std::string flipped = whole;
+      flipped[random() % whole.size()] ^= static_cast<char>(1u << random() % 8);
+      std::ofstream(file, std::ios::binary) << flipped;
+      expect_previous("a flipped bit");
+    }
     fs::remove(file);
     expect_previous("removed");
     std::ofstream(file, std::ios::binary) << whole;
@@ -131,6 +160,41 @@ TEST(Checkpoint, EveryBitFlipIsSeen) {
     }
   }
   EXPECT_GT(flips, 5000u);
+  verify_checkpoint(checkpoint);
+}
+
+// A checkpoint of 64 KiB: a sample of its bits, or as many as GORGON_TEST_FLIPS says (524288 are all).
+TEST(Checkpoint, FlipsAnywhereIn64KiBAreSeen) {
+  constexpr size_t kBytes = 65536;
+  const char* wanted = std::getenv("GORGON_TEST_FLIPS");  // NOLINT: no other thread is there
+  const size_t most = wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 4096;
+  ASSERT_GT(most, 0u);
+  const TemporaryDirectory run;
+  const fs::path checkpoint = run.path() / "checkpoint-1";
+  const auto save_with = [&](size_t bytes) {
+    save_checkpoint(run.path(), a_state(1),
+                    [&](const fs::path& to) { write_atomically(to / "heads", std::string(bytes, 'h')); });
+    size_t all = 0;
+    for (const auto& file : fs::directory_iterator(checkpoint)) all += file.file_size();
+    return all;
+  };
+  ASSERT_EQ(save_with(10000 + kBytes - save_with(10000)), kBytes);
+  const size_t stride = std::max<size_t>(1, kBytes * 8 / most);
+  size_t bit = 0, flips = 0;
+  for (const char* name : {"heads", "state.json", "manifest.json"}) {
+    const std::string whole = read_text(checkpoint / name, ExitCode::data);
+    std::fstream file(checkpoint / name, std::ios::in | std::ios::out | std::ios::binary);
+    const auto put = [&](size_t byte, int value) {
+      file.seekp(static_cast<std::streamoff>(byte)).put(static_cast<char>(value)).flush();
+    };
+    for (; bit < whole.size() * 8; bit += stride, ++flips) {
+      put(bit / 8, whole[bit / 8] ^ (1 << bit % 8));
+      ASSERT_THROW(verify_checkpoint(checkpoint), Error) << name << " bit " << bit;
+      put(bit / 8, whole[bit / 8]);
+    }
+    bit -= whole.size() * 8;
+  }
+  EXPECT_GE(flips, most);
   verify_checkpoint(checkpoint);
 }
 

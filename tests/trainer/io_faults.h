@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cerrno>
+#include <cstdint>
 #include <string>
+#include <vector>
 
 // Faults in the calls that change the disk. The test program's own write, fsync, rename and the like stand
 // before the C library's (io_faults.cpp): after a countdown, a call ends the process or fails.
@@ -15,5 +17,16 @@ void none();
 
 // The calls since the last die_at or fail_at, a letter each: the first letter of their names.
 const std::string& calls();
+
+// A call that succeeded: (w)rite of `data` at a byte, (f)sync, (r)ename or e(x)change of `path` and `to`,
+// (m)kdir, (u)nlink. Paths are absolute where the caller's are.
+struct Call {
+  char kind;
+  std::string path, to;
+  int64_t at;
+  std::string data;
+};
+void start_recording();
+std::vector<Call> take_recording();  // ends it
 
 }  // namespace gorgon::io_faults

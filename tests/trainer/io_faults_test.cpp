@@ -12,6 +12,7 @@
 #include "data/file.h"
 #include "kernels/error.h"
 #include "tests/data/dataset_examples.h"
+#include "tests/data/expect_error.h"
 #include "tests/data/temporary_directory.h"
 #include "tests/model/temporary_heads.h"
 #include "tests/model/tiny_model.h"
@@ -153,6 +154,21 @@ INSTANTIATE_TEST_SUITE_P(Written, IoFaults,
                                          Writing{"Checkpoint", write_a_checkpoint, 15},
                                          Writing{"Export", write_an_export, 10}),
                          [](const auto& writing) { return std::string(writing.param.name); });
+
+TEST(IoFaultLines, TellAFullDiskFromASpentQuotaAndAnOldFileStays) {
+  const TemporaryDirectory folder;
+  const fs::path path = folder.path() / "a";
+  write_atomically(path, "kept");
+  for (const auto& [error, says] :
+       {std::pair(ENOSPC, "a full disk with "), {EDQUOT, "a spent quota with "}}) {
+    io_faults::fail_at(0, error);
+    expect_error([&] { write_atomically(path, "twelve bytes"); }, ExitCode::resource,
+                 {path.string(), "room for 12 more bytes", says, "bytes free", "free some space"});
+    io_faults::none();
+    EXPECT_EQ(read_text(path, ExitCode::data), "kept");
+    EXPECT_EQ(folder.entries(), 1u);
+  }
+}
 
 }  // namespace
 }  // namespace gorgon

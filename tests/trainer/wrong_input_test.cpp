@@ -181,7 +181,7 @@ INSTANTIATE_TEST_SUITE_P(
              },
              {},
              4,
-             {"train.jsonl", "assistant"}},
+             {"train.jsonl: expected a usable row, found 1 row: 1 with no assistant turn"}},
         Case{"id_beyond_vocabulary",
              [](const fs::path& f) {
                std::ofstream(f / "train.jsonl")
@@ -196,6 +196,20 @@ INSTANTIATE_TEST_SUITE_P(
              {},
              4,
              {"train.jsonl"}},
+        // The tokenizer is another model's: what it writes has no row in the embedding of 536 tokens.
+        Case{"token_without_a_row",
+             [](const fs::path& f) {
+               replace(f / "model/tokenizer.json", "\"added_tokens\":[",
+                       "\"added_tokens\":[{\"id\":900,\"content\":\"stars\",\"special\":true},");
+             },
+             {},
+             3,
+             {"tokenizer.json", "token 'stars'", "536 rows", "found id 900"}},
+        Case{"read_only_output",
+             nothing,
+             {"--set", "output_dir=/sys/gorgon-run"},
+             6,
+             {"/sys/gorgon-run", "a directory that can be written", "choose another output_dir"}},
         Case{"output_is_a_file", nothing, {"--set", "output_dir=/dev/null/run"}, 6, {"/dev/null/run"}},
         Case{"no_gpu", nothing, {"--set", "device=cuda"}, 6, {"cuda"}}),
     [](const auto& row) { return row.param.name; });
@@ -253,7 +267,9 @@ TEST(WrongInputOutput, ForeignFilesStay) {
   std::ofstream(folder.path() / "run" / "thesis.tex") << "x";
   const ProgramResult result = run_program({"train", (folder.path() / "run.yaml").string()});
   EXPECT_EQ(result.status, 2);
-  EXPECT_THAT(result.err, HasSubstr("'thesis.tex'"));
+  EXPECT_THAT(result.err, HasSubstr((folder.path() / "run").string() +
+                                    ": output_dir: expected an empty directory, or a run of gorgon, found "
+                                    "'thesis.tex' in it; choose another output_dir or add --force"));
   EXPECT_FALSE(fs::exists(folder.path() / "run" / "prepared"));
   EXPECT_FALSE(fs::exists(folder.path() / "run" / ".lock"));
 }
