@@ -33,13 +33,13 @@ TEST(ThreadPool, RangesCoverTheWholeAndNothingElse) {
   EXPECT_EQ(sum, 1000 * 1001 / 2);
 }
 
-// Workers asleep, loops shorter than waking up: a worker that comes late finds a loop's body and what it
-// refers to gone, and must leave both alone.
+// Workers asleep, many loops shorter than waking up: a worker that comes late finds a loop's body and what it
+// refers to gone, and must leave both alone. More threads than cores, so that some lose theirs in between.
 TEST(ThreadPool, ALoopMayEndBeforeItsThreadsAreAwake) {
-  ThreadPool pool(4);
-  for (int round = 0; round < 50; ++round) {
+  ThreadPool pool(16);
+  for (int round = 0; round < 30; ++round) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    for (int loop = 0; loop < 3; ++loop) {
+    for (int loop = 0; loop < 500; ++loop) {
       const auto calls = std::make_unique<std::vector<std::atomic<int>>>(3);
       pool.parallel_for(3, [&](int64_t i) { ++(*calls)[static_cast<size_t>(i)]; });
       for (const auto& n : *calls) ASSERT_EQ(n, 1);
