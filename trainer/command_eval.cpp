@@ -40,6 +40,12 @@ std::vector<HeadSums> label_sums(const DecodeInputs& inputs, const EvalArguments
   Dataset dataset;
   share.ranks().set_patience(kPatience);
   if (share.ranks().is_first()) {
+    if (inputs.found.is_export && !inputs.found.has_run_keys) {
+      console.info(fmt::format(
+          "{} says nothing of its run: labels are made with the default keys (max_seq_length {}, packing, "
+          "answers alone of chats), and the heads' losses are weighted with them",
+          inputs.found.file.string(), config.max_seq_length));
+    }
     PrepareOptions options =
         prepare_options(config, arguments.data, split_of_data(config, arguments.data, Split::test));
     options.may_be_unsupervised = !set.prompts.empty();

@@ -285,16 +285,16 @@ void add_generate(CLI::App& app, Arguments& arguments) {
                   "Example:\n  gorgon generate runs/quickstart --prompt \"List all ships\" --compare");
   command->add_option("EXPORT", a.heads, "export, run directory or checkpoint")->required();
   CLI::Option* prompt = command->add_option("--prompt", a.prompt, "what the user says");
-  CLI::Option* chat = command->add_flag("--chat", a.chat, "one line of stdin after the other");
+  CLI::Option* chat = command->add_flag(
+      "--chat", a.chat, "one line of stdin after the other; Ctrl-C ends an answer, then the chat");
   prompt->excludes(chat);
   command->callback([&arguments, prompt] {
-    if (arguments.generate.prompt.empty() && !arguments.generate.chat) {
+    const bool is_blank = arguments.generate.prompt.find_first_not_of(" \t\r\n") == std::string::npos;
+    if (is_blank && !arguments.generate.chat) {
       if (prompt->count() > 0) throw CLI::ValidationError("--prompt", "the prompt is empty");
       throw CLI::RequiredError("--prompt or --chat");
     }
-    arguments.run = [&arguments](Console& console, RankGroup&) {
-      return generate_command(arguments.generate, console);
-    };
+    arguments.run = stoppable(generate_command, arguments.generate, "the answer ends here");
   });
   command->add_flag("--compare", a.compare, "decode without heads too, and print both speeds");
   command->add_flag("--lookup", a.lookup, "draft from the prompt as well");

@@ -114,7 +114,7 @@ struct GenerateArguments {
   int64_t max_new_tokens = 256;
   std::string heads_dtype;  // q8_0 or full; empty = q8_0 beside bf16
 };
-int generate_command(const GenerateArguments& arguments, Console& console);
+int generate_command(const GenerateArguments& arguments, Console& console, StopSignal& stop);
 
 // bf16 or f32 by name; "" is the run's own.
 DType decode_type(const std::string& name, const RunConfig& config);

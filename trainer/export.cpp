@@ -16,6 +16,7 @@
 #include "trainer/heads_file.h"
 #include "trainer/output_file.h"
 #include "trainer/run_directory.h"
+#include "trainer/run_keys.h"
 #include "trainer/traces.h"
 
 namespace gorgon {
@@ -264,7 +265,9 @@ ExportReport export_hf(const FoundHeads& found, const ModelWeights& weights, con
   StagedDirectory staged(directory);
   const fs::path heads_file = staged.path() / kExportedHeadsFile, config_file = staged.path() / "config.json";
   write_safetensors(heads_file, exported_tensors(run, weights.config.vocab_size),
-                    {{"format", "pt"}, {"model_fingerprint", weights.fingerprint}});
+                    {{"format", "pt"},
+                     {"model_fingerprint", weights.fingerprint},
+                     {kRunKeys, run_keys(found.config)}});
   MedusaOptions sizes = found.config.heads;
   sizes.num_heads = run.count();
   sizes.num_layers = run.layers();

@@ -20,8 +20,8 @@ struct ExportReport {
 };
 
 // Writes heads as TGI, TensorRT-LLM and vLLM 0.25-0.32 read them: medusa_lm_head.safetensors with numeric
-// keys (low-rank heads merged, pruned ones expanded with zero rows, a shared lm_head written out),
-// config.json, the tokenizer's files where the model directory has them, and tree.json and trained_prompts
+// keys (low-rank heads merged, pruned ones expanded with zero rows, a shared lm_head written out) and the
+// run's own keys that evaluation needs (run_keys.h) in its metadata, config.json, the tokenizer's files where the model directory has them, and tree.json and trained_prompts
 // where the run has them. Everything is written into a temporary directory and checked there before it gets
 // its name: the keys are exactly those that the engines read, config.json's sizes are the tensors', and the
 // reloaded heads give the run's logits (to rounding where matrices were merged). Of pruned heads the accepted

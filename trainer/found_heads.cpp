@@ -1,5 +1,7 @@
 #include "trainer/found_heads.h"
 
+#include <map>
+
 #include "data/file.h"
 #include "data/json.h"
 #include "data/safetensors.h"
@@ -8,11 +10,17 @@
 #include "trainer/checkpoint.h"
 #include "trainer/commands.h"
 #include "trainer/heads_file.h"
+#include "trainer/run_keys.h"
 
 namespace gorgon {
 namespace {
 
 namespace fs = std::filesystem;
+
+std::map<std::string, std::string> metadata_of(const fs::path& heads) {
+  const MappedFile file(heads, ExitCode::checkpoint);
+  return parse_safetensors(file.bytes(), heads.string(), ExitCode::checkpoint).metadata;
+}
 
 FoundHeads heads_of_checkpoint(const fs::path& checkpoint) {
   verify_checkpoint(checkpoint);
@@ -35,6 +43,11 @@ FoundHeads heads_of_export(const fs::path& directory) {
   found.config.heads.num_heads = static_cast<int>(json_int(json, "medusa_num_heads", 1, 64, options));
   found.config.heads.num_layers = static_cast<int>(json_int(json, "medusa_num_layers", 0, 64, options));
   found.config.bf16 = json_string(json, "torch_dtype", options) == "bfloat16";
+  const auto metadata = metadata_of(found.file);
+  const auto keys = metadata.find(kRunKeys);
+  if (keys == metadata.end()) return found;
+  set_run_keys(keys->second, found.file.string(), found.config);
+  found.has_run_keys = true;
   return found;
 }
 
@@ -69,8 +82,7 @@ ModelWeights load_same_model(const FoundHeads& found, DType compute, WeightStora
   // fp8 is a way to train faster; answers are those of the model itself.
   const Quantisation quantise = found.config.fp8 ? Quantisation::none : found.config.quantisation();
   ModelWeights weights = load_model(found.config.model_path, compute, stream, storage, quantise);
-  const MappedFile file(found.file, ExitCode::checkpoint);
-  const auto metadata = parse_safetensors(file.bytes(), found.file.string(), ExitCode::checkpoint).metadata;
+  const auto metadata = metadata_of(found.file);
   const auto trained_for = metadata.find("model_fingerprint");
   if (trained_for != metadata.end() && trained_for->second != weights.fingerprint) {
     fail(ExitCode::checkpoint,

@@ -16,8 +16,9 @@ namespace gorgon {
 struct FoundHeads {
   std::filesystem::path file;       // the safetensors file
   std::filesystem::path directory;  // where tree.json lies, if there is one: the run or the export
-  RunConfig config;                 // of the run; an export knows model_path, type and sizes alone
+  RunConfig config;                 // of the run; an export knows model_path, type, sizes and its run_keys
   bool is_export = false;
+  bool has_run_keys = false;  // of an export: what it says of its run (run_keys.h); else these are defaults
 
   // Whether they are the finished heads of the run directory `path`, not a checkpoint's or an export's.
   bool is_finished_run(const std::filesystem::path& path) const {

@@ -160,7 +160,8 @@ std::string draw(const LineChart& chart) {
     for (const auto& [x, y] : shown) points.emplace_back(frame.x(x), frame.y(y));
     if (points.empty()) continue;
     svg.polyline(points, colour_class(series.marks ? "curve dashed" : "curve", series.colour));
-    for (size_t i = 0; series.marks && i < points.size(); ++i) {
+    const bool marks = series.marks || points.size() == 1;  // a line of one point is none
+    for (size_t i = 0; marks && i < points.size(); ++i) {
       svg.circle(points[i].first, points[i].second, 3.2, colour_class("mark", series.colour),
                  fmt::format("{}: {} at {} {:.0f}", series.name.empty() ? chart.title : series.name,
                              frame.value_label(shown[i].second), chart.x_label, shown[i].first));

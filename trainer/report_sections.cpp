@@ -179,8 +179,8 @@ std::string figure(const std::string& heading, const std::string& drawing, const
                           "<details class=\"screen\"><summary>As a table</summary>\n{0}</details>\n"
                           "<div class=\"paper\">{0}</div>",
                           table);
-  return fmt::format("<figure>\n<h3>{}</h3>\n{}<figcaption>{}</figcaption>\n{}</figure>\n", heading, drawing,
-                     caption, details);
+  return fmt::format("<figure{}>\n<h3>{}</h3>\n{}<figcaption>{}</figcaption>\n{}</figure>\n",
+                     table.empty() ? " class=\"bare\"" : "", heading, drawing, caption, details);
 }
 
 namespace {

@@ -62,7 +62,7 @@ svg text.halo { paint-order: stroke; stroke: var(--card); stroke-width: 4px; str
 .mark { fill: var(--card); stroke: var(--c); stroke-width: 2; } .node { fill: var(--c); stroke: var(--card); stroke-width: 1.5; }
 @media (max-width: 480px) {
   body { padding: 20px 14px 36px; } figure { padding: 10px; }
-  th, td { padding: 4px 5px; font-size: .8rem; }
+  th, td { padding: 4px 3px; font-size: .78rem; }
 }
 @media print {
   :root {
@@ -70,8 +70,9 @@ svg text.halo { paint-order: stroke; stroke: var(--card); stroke-width: 4px; str
     --c0: #0b5cc4; --c1: #b3470f; --c2: #17703a; --c3: #7a3fc9; --c4: #b02a7e; --c5: #0b6b7a; --c6: #7d5a00; --c7: #54606c;
   }
   body { max-width: none; padding: 0; font-size: 11pt; }
-  .charts { grid-template-columns: 1fr; gap: 10px; }
-  figure { display: grid; grid-template-columns: 78mm 1fr; column-gap: 12px; align-items: start; }
+  .charts { grid-template-columns: 1fr 1fr; grid-auto-flow: dense; gap: 10px; }
+  figure { grid-column: 1 / -1; display: grid; grid-template-columns: 78mm 1fr; column-gap: 12px; align-items: start; }
+  figure.bare { grid-column: auto; display: block; }
   figure > * { grid-column: 1; } figure > .paper { grid-column: 2; grid-row: 1 / span 4; }
   .card, figure, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
   .paper { display: block; } details.screen { display: none; } .scroll { overflow: visible; }

@@ -50,6 +50,11 @@ extern "C" void remember_signal(int number) {
 
 StopSignal::StopSignal() {
   require(!g_in_use.exchange(true), "StopSignal", "there is one already");
+  listen();
+}
+
+void StopSignal::listen() {
+  rest();
   g_signal.store(0);
   g_since.store(0);
   struct sigaction action = {};
@@ -57,11 +62,16 @@ StopSignal::StopSignal() {
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
   for (size_t i = 0; i < std::size(kSignals); ++i) sigaction(kSignals[i], &action, &g_before[i]);
+  listens_ = true;
+}
+
+void StopSignal::rest() {
+  for (size_t i = 0; i < std::size(kSignals) && listens_; ++i) sigaction(kSignals[i], &g_before[i], nullptr);
+  listens_ = false;
 }
 
 StopSignal::~StopSignal() {
-  for (size_t i = 0; i < std::size(kSignals) && !outlives_; ++i)
-    sigaction(kSignals[i], &g_before[i], nullptr);
+  if (!outlives_) rest();
   g_in_use.store(false);
 }
 
@@ -71,6 +81,10 @@ void StopSignal::outlive() {
 
 bool StopSignal::requested() const {
   return g_signal.load() != 0;
+}
+
+bool StopSignal::is_interrupt() const {
+  return g_signal.load() == SIGINT;
 }
 
 const char* StopSignal::name() const {

@@ -16,10 +16,17 @@ class StopSignal {
   StopSignal(const StopSignal&) = delete;
   StopSignal& operator=(const StopSignal&) = delete;
 
+  // Gives the signals their former actions until listen(): while a person is waited for, Ctrl-C ends the
+  // program.
+  void rest();
+  // Takes the signals again and forgets those that came.
+  void listen();
+
   bool requested() const;
-  const char* name() const;  // "SIGTERM", "SIGINT", "SIGUSR1"; "max_run_time" when none came
+  bool is_interrupt() const;  // SIGINT: Ctrl-C
+  const char* name() const;   // "SIGTERM", "SIGINT", "SIGUSR1"; "max_run_time" when none came
  private:
-  bool outlives_ = false;
+  bool outlives_ = false, listens_ = false;
 };
 
 }  // namespace gorgon

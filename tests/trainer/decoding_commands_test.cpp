@@ -93,9 +93,11 @@ TEST_F(DecodingCommands, ChatGoesOnFromWhatItComputed) {
 }
 
 TEST_F(DecodingCommands, EmptyPromptIsSaidToBeEmpty) {
-  const ProgramResult result = run_program({"generate", at("run"), "--prompt", ""});
-  EXPECT_EQ(result.status, 2);
-  EXPECT_THAT(result.err, HasSubstr("--prompt: the prompt is empty"));
+  for (const std::string prompt : {"", " \n"}) {
+    const ProgramResult result = run_program({"generate", at("run"), "--prompt", prompt});
+    EXPECT_EQ(result.status, 2);
+    EXPECT_THAT(result.err, HasSubstr("--prompt: the prompt is empty"));
+  }
   EXPECT_THAT(run_program({"generate", at("run"), "--prompt", "b\xff"}).err,
               HasSubstr("error: --prompt@1: expected valid UTF-8, found '\\xff'; type it again"));
 }

@@ -241,6 +241,14 @@ TEST(LineChart, OneEvaluationStandsAtItsStep) {
   EXPECT_EQ(marks_of(chart), (std::vector<double>{340}));
 }
 
+TEST(LineChart, ALineOfOnePointIsAMark) {
+  LineChart chart;
+  chart.series.push_back({"gets", {{1, 2.5}}, false, 0});
+  EXPECT_EQ(marks_of(chart).size(), 1u);
+  chart.series.back().points.emplace_back(4, 2.4);
+  EXPECT_TRUE(marks_of(chart).empty());
+}
+
 TEST(Axis, TicksAreRoundAndCoverTheRange) {
   EXPECT_EQ(axis_ticks(0, 1, 5), (std::vector<double>{0, 0.2, 0.4, 0.6000000000000001, 0.8, 1}));
   EXPECT_EQ(axis_ticks(3, 3, 4).front(), 3);

@@ -149,6 +149,25 @@ TEST(StopSignal, IsTheSameRequestWithinASecondAndEndsTheProcessAfterIt) {
   EXPECT_EXIT(ask(std::chrono::milliseconds(1100)), testing::KilledBySignal(SIGINT), "");
 }
 
+// While it rests a signal does what it did before; what came until then is forgotten when it listens again.
+TEST(StopSignal, RestsWhileAPersonIsWaitedFor) {
+  StopSignal stop;
+  raise(SIGINT);
+  EXPECT_TRUE(stop.requested());
+  EXPECT_TRUE(stop.is_interrupt());
+  stop.rest();
+  stop.listen();
+  EXPECT_FALSE(stop.requested());
+  raise(SIGINT);  // the first one again, though a second has come
+  EXPECT_TRUE(stop.is_interrupt());
+  stop.listen();
+  raise(SIGTERM);
+  EXPECT_TRUE(stop.requested());
+  EXPECT_FALSE(stop.is_interrupt());
+  stop.rest();
+  EXPECT_EXIT(raise(SIGINT), testing::KilledBySignal(SIGINT), "");
+}
+
 TEST_F(Stop, KilledASecondAfterTheSignal) {
   write_rows("train.jsonl", 4000);
   const auto arguments = train(long_steps_);
