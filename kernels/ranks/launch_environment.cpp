@@ -1,6 +1,7 @@
 #include "kernels/ranks/launch_environment.h"
 
 #include <charconv>
+#include <utility>
 
 #include "kernels/error.h"
 
@@ -99,6 +100,16 @@ LaunchEnvironment by_mpi_launcher(const Reader& read) {
   return found;
 }
 
+// By hand one of the two is soon forgotten: ranks that train alone, each for itself, would be the result.
+void require_both(const Reader& read) {
+  for (const auto& [there, missing] : {std::pair{"RANK", "WORLD_SIZE"}, {"WORLD_SIZE", "RANK"}}) {
+    if (!read.has("MASTER_ADDR") || !read.has(there) || read.has(missing)) continue;
+    fail(ExitCode::config,
+         {"environment", missing, std::string("an integer, beside MASTER_ADDR and ") + there, "nothing",
+          "set it as torchrun does, or leave all three out"});
+  }
+}
+
 }  // namespace
 
 std::string first_host(const std::string& node_list) {
@@ -123,6 +134,8 @@ LaunchEnvironment read_launch_environment(const Environment& environment) {
     found = by_mpi_launcher(read);
   } else if (read.has("SLURM_STEP_NUM_TASKS")) {
     found = by_slurm(read);
+  } else {
+    require_both(read);
   }
   return found.size > 1 ? found : LaunchEnvironment{};
 }

@@ -32,7 +32,8 @@ struct LaunchEnvironment {
 };
 
 using Environment = std::function<const char*(const char* name)>;  // as getenv
-// Throws Error(config) naming the variable whose value cannot be.
+// Throws Error(config) naming the variable whose value cannot be, or that is missing beside torchrun's
+// others.
 LaunchEnvironment read_launch_environment(const Environment& environment);
 
 // "node[03-07,12],x1" -> "node03".

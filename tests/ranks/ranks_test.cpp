@@ -116,6 +116,8 @@ TEST(LaunchEnvironment, WrongValuesAreNamed) {
     EXPECT_THAT(error.what(), HasSubstr("RANK: expected an integer from 0 to 7, found '8'"));
   }
   EXPECT_THROW(environment_of({{"RANK", "1"}, {"WORLD_SIZE", "2"}}), Error);
+  EXPECT_THROW(environment_of({{"RANK", "1"}, {"MASTER_ADDR", "x"}}), Error);
+  EXPECT_THROW(environment_of({{"WORLD_SIZE", "2"}, {"MASTER_ADDR", "x"}}), Error);
 }
 
 // Started by mpirun and by variables alike.
