@@ -50,7 +50,7 @@ using IntegerVector = hn::Vec<hn::RebindToSigned<Full>>;
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL
 
 template <class Block, int64_t kCount, int kQuad, int kEnd>
-HWY_INLINE void add_quads(const uint32_t* words, const uint32_t* x, std::array<IntegerVector, kCount>& sums) {
+HWY_INLINE void add_quads(const uint32_t* words, const uint32_t* x, IntegerVector (&sums)[kCount]) {
   if constexpr (kQuad < kEnd) {
     const auto q = Block::template quad<kQuad>(words);
     for (int64_t i = 0; i < kCount; ++i) {
@@ -63,8 +63,7 @@ HWY_INLINE void add_quads(const uint32_t* words, const uint32_t* x, std::array<I
 
 // The upper bytes of x, 256 times that, then the lower ones.
 template <class Block, int64_t kCount, int kQuad, int kEnd>
-HWY_INLINE void multiply_quads(const uint32_t* words, const uint32_t* x,
-                               std::array<IntegerVector, kCount>& sums) {
+HWY_INLINE void multiply_quads(const uint32_t* words, const uint32_t* x, IntegerVector (&sums)[kCount]) {
   add_quads<Block, kCount, kQuad, kEnd>(words, x, sums);
   for (int64_t i = 0; i < kCount; ++i) sums[i] = hn::ShiftLeft<8>(sums[i]);
   add_quads<Block, kCount, kQuad, kEnd>(words, x + 8 * kCount, sums);
@@ -90,8 +89,7 @@ HWY_INLINE IntegerVector add_pairs(IntegerVector sum, WordVector q, uint32_t x) 
 }
 
 template <class Block, int64_t kCount, int kQuad, int kEnd>
-HWY_INLINE void multiply_quads(const uint32_t* words, const uint32_t* x,
-                               std::array<IntegerVector, kCount>& sums) {
+HWY_INLINE void multiply_quads(const uint32_t* words, const uint32_t* x, IntegerVector (&sums)[kCount]) {
   if constexpr (kQuad < kEnd) {
     const auto quad = Block::template quad<kQuad>(words), mask = hn::Set(Words(), 0x00ff00ffu);
     const auto even = hn::And(quad, mask), odd = hn::And(hn::ShiftRight<8>(quad), mask);
@@ -107,10 +105,10 @@ HWY_INLINE void multiply_quads(const uint32_t* words, const uint32_t* x,
 // Columns of group g that share scale number kScale, times rows of x, added to `all`.
 template <class Block, int64_t kCount, int kScale>
 HWY_INLINE void multiply_part(const uint32_t* words, const PackedRows& x, int64_t g, const ScaleAndMin& by,
-                              std::array<hn::Vec<Full>, kCount>& all) {
+                              hn::Vec<Full> (&all)[kCount]) {
   constexpr int kQuads = 8 / Block::kScales;
   const Full d;
-  std::array<IntegerVector, kCount> products;
+  IntegerVector products[kCount];
   for (int64_t i = 0; i < kCount; ++i) products[i] = hn::Zero(hn::RebindToSigned<Full>());
   multiply_quads<Block, kCount, kScale * kQuads, (kScale + 1) * kQuads>(words, x.words + g * 16 * kCount,
                                                                         products);
@@ -129,7 +127,7 @@ template <class Block, int64_t kCount>
 void multiply_groups(const PackedRows& x, const PanelPart& part, int64_t groups, float* sums,
                      int64_t stride) {
   const Full d;
-  std::array<hn::Vec<Full>, kCount> all;
+  hn::Vec<Full> all[kCount];
   for (int64_t i = 0; i < kCount; ++i) all[i] = hn::Zero(d);
   for (int64_t g = 0; g < groups; ++g) {
     const uint32_t* words = part.words + g * Block::kWords * kPanelRows;

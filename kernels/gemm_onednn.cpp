@@ -4,6 +4,7 @@
 #include <map>
 #include <mutex>
 #include <new>
+#include <string_view>
 #include <tuple>
 
 #include <dlfcn.h>
@@ -76,9 +77,7 @@ class Primitives {
     const auto found = made_.find(shape);
     if (found != made_.end()) return found->second;
     if (made_.size() >= kMost) made_.clear();
-    auto primitive = make(shape);
-    require(primitive != nullptr, "gemm", "oneDNN has no product of this shape");
-    return made_.emplace(shape, std::move(primitive)).first->second;
+    return made_.emplace(shape, make(shape)).first->second;
   }
 
  private:
@@ -89,11 +88,14 @@ class Primitives {
   bool probe_bf16() const {
     const auto isa = dnnl::get_effective_cpu_isa();
     if (isa == dnnl::cpu_isa::avx512_core || isa == dnnl::cpu_isa::avx512_core_vnni) return false;
-    return make({16, 16, 16, 16, 16, 16, DType::f32, false, true, false}) != nullptr;
+    Primitive primitive;
+    const auto description = describe({16, 16, 16, 16, 16, 16, DType::f32, false, true, false}, primitive);
+    // "ref...": plain loops for chips that oneDNN has no kernel for; ours are faster.
+    return description && !std::string_view(description.impl_info_str()).starts_with("ref");
   }
 
-  // nullptr where oneDNN cannot multiply bf16 on this chip.
-  std::shared_ptr<const Primitive> make(const TileShape& s) const {
+  // False where oneDNN cannot multiply bf16 on this chip. Sets the operands of `primitive`.
+  dnnl::matmul::primitive_desc describe(const TileShape& s, Primitive& primitive) const {
     keep_openmp_single();
     require_room_for_code();
     dnnl::primitive_attr attributes;
@@ -104,19 +106,21 @@ class Primitives {
       add.append_sum(1.0f);
       attributes.set_post_ops(add);
     }
-    auto primitive = std::make_shared<Primitive>();
-    primitive->a = matrix(s.m, s.k, s.stride_a, s.transpose_a, DType::bf16);
-    primitive->b = matrix(s.k, s.n, s.stride_b, s.transpose_b, DType::bf16);
-    primitive->c = matrix(s.m, s.n, s.stride_c, false, s.out);
+    primitive.a = matrix(s.m, s.k, s.stride_a, s.transpose_a, DType::bf16);
+    primitive.b = matrix(s.k, s.n, s.stride_b, s.transpose_b, DType::bf16);
+    primitive.c = matrix(s.m, s.n, s.stride_c, false, s.out);
     constexpr bool kAllowEmpty = true;
 #if DNNL_VERSION_MAJOR >= 3
-    const dnnl::matmul::primitive_desc description(engine_, primitive->a, primitive->b, primitive->c,
-                                                   attributes, kAllowEmpty);
+    return {engine_, primitive.a, primitive.b, primitive.c, attributes, kAllowEmpty};
 #else
-    const dnnl::matmul::primitive_desc description(
-        dnnl::matmul::desc(primitive->a, primitive->b, primitive->c), attributes, engine_, kAllowEmpty);
+    return {dnnl::matmul::desc(primitive.a, primitive.b, primitive.c), attributes, engine_, kAllowEmpty};
 #endif
-    if (!description) return nullptr;
+  }
+
+  std::shared_ptr<const Primitive> make(const TileShape& s) const {
+    auto primitive = std::make_shared<Primitive>();
+    const auto description = describe(s, *primitive);
+    require(static_cast<bool>(description), "gemm", "oneDNN has no product of this shape");
     primitive->matmul = dnnl::matmul(description);
     primitive->scratchpad = description.scratchpad_desc();
     return primitive;

@@ -94,7 +94,7 @@ void micro_kernel(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, int6
                   int64_t stride) {
   const Full d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  std::array<hn::Vec<Full>, kCount> left, right;
+  hn::Vec<Full> left[kCount], right[kCount];
   for (int64_t i = 0; i < kCount; ++i) {
     left[i] = kSums == Sums::go_on ? hn::LoadU(d, c + i * stride) : hn::Zero(d);
     right[i] = kSums == Sums::go_on ? hn::LoadU(d, c + i * stride + lanes) : hn::Zero(d);

@@ -100,21 +100,18 @@ void random_block(const StepFactors& f, uint64_t block, uint32_t* random) {
   }
 }
 #else
-// Counters of Philox in the lower halves of 64-bit lanes, whose upper halves mean nothing: a product of 32 by
-// 32 bits needs no shuffling there.
-struct Counters {
-  hn::Vec<U32> c0, c1, c2, c3;
-
-  HWY_INLINE void round(hn::Vec<U32> multiplier0, hn::Vec<U32> multiplier1, hn::Vec<U32> key0,
-                        hn::Vec<U32> key1) {
-    const U32 d;
-    const auto product0 = hn::MulEven(c0, multiplier0), product1 = hn::MulEven(c2, multiplier1);
-    c0 = hn::Xor(hn::Xor(hn::BitCast(d, hn::ShiftRight<32>(product1)), c1), key0);
-    c2 = hn::Xor(hn::Xor(hn::BitCast(d, hn::ShiftRight<32>(product0)), c3), key1);
-    c1 = hn::BitCast(d, product1);
-    c3 = hn::BitCast(d, product0);
-  }
-};
+// A round of Philox. Its four counters are the lower halves of 64-bit lanes, whose upper halves mean nothing:
+// a product of 32 by 32 bits needs no shuffling there. (No struct of vectors: on aarch64 a default
+// constructor that GCC makes by itself lacks the instruction set.)
+HWY_INLINE void philox_round(hn::Vec<U32> multiplier0, hn::Vec<U32> multiplier1, hn::Vec<U32> key0,
+                             hn::Vec<U32> key1, hn::Vec<U32> (&c)[4]) {
+  const U32 d;
+  const auto product0 = hn::MulEven(c[0], multiplier0), product1 = hn::MulEven(c[2], multiplier1);
+  c[0] = hn::Xor(hn::Xor(hn::BitCast(d, hn::ShiftRight<32>(product1)), c[1]), key0);
+  c[2] = hn::Xor(hn::Xor(hn::BitCast(d, hn::ShiftRight<32>(product0)), c[3]), key1);
+  c[1] = hn::BitCast(d, product1);
+  c[3] = hn::BitCast(d, product0);
+}
 
 // rounding_bits() of the 256 elements of one block: lanes are calls of Philox, even ones and odd ones apart.
 // A round waits for the products of the one before: several chains at a time, as many as registers hold.
@@ -130,18 +127,21 @@ void random_block(const StepFactors& f, uint64_t block, uint32_t* random) {
   const auto c3 = hn::Set(d, static_cast<uint32_t>(f.counter_high >> 32));
   const auto low_half = hn::Set(d, 0xffffu);
   for (int64_t i = 0; i < 32; i += kTogether * lanes()) {
-    Counters even[kTogether], odd[kTogether];
+    hn::Vec<U32> even[kTogether][4], odd[kTogether][4];
     for (int64_t t = 0; t < kTogether; ++t) {
       const auto calls = hn::Iota(d, static_cast<uint32_t>(first) + static_cast<uint32_t>(i + t * lanes()));
-      even[t] = {calls, c1, c2, c3};
-      odd[t] = {hn::BitCast(d, hn::ShiftRight<32>(hn::BitCast(d64, calls))), c1, c2, c3};
+      even[t][0] = calls;
+      odd[t][0] = hn::BitCast(d, hn::ShiftRight<32>(hn::BitCast(d64, calls)));
+      even[t][1] = odd[t][1] = c1;
+      even[t][2] = odd[t][2] = c2;
+      even[t][3] = odd[t][3] = c3;
     }
     auto k0 = static_cast<uint32_t>(f.seed), k1 = static_cast<uint32_t>(f.seed >> 32);
     for (int round = 0; round < 10; ++round) {
       const auto key0 = hn::Set(d, k0), key1 = hn::Set(d, k1);
       for (int64_t t = 0; t < kTogether; ++t) {
-        even[t].round(multiplier0, multiplier1, key0, key1);
-        odd[t].round(multiplier0, multiplier1, key0, key1);
+        philox_round(multiplier0, multiplier1, key0, key1, even[t]);
+        philox_round(multiplier0, multiplier1, key0, key1, odd[t]);
       }
       k0 += 0x9E3779B9u;
       k1 += 0xBB67AE85u;
@@ -154,10 +154,7 @@ void random_block(const StepFactors& f, uint64_t block, uint32_t* random) {
     };
     for (int64_t t = 0; t < kTogether; ++t) {
       const int64_t at = i + t * lanes();
-      put(at, even[t].c0, odd[t].c0);
-      put(at + 64, even[t].c1, odd[t].c1);
-      put(at + 128, even[t].c2, odd[t].c2);
-      put(at + 192, even[t].c3, odd[t].c3);
+      for (int64_t word = 0; word < 4; ++word) put(at + 64 * word, even[t][word], odd[t][word]);
     }
   }
 }

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "kernels/error.h"
+#include "kernels/instruction_set.h"
 #include "kernels/ranks/rank_group.h"
 #include "trainer/commands.h"
 #include "trainer/found_heads.h"
@@ -312,7 +313,9 @@ void add_keys(CLI::App& app, Arguments& arguments) {
 int parse_and_launch(int argc, const char* const* argv) {
   Arguments arguments;
   CLI::App app("Gorgon trains Medusa heads for a frozen language model.", "gorgon");
-  app.set_version_flag("--version", std::string("gorgon ") + GORGON_VERSION);
+  app.set_version_flag(
+      "--version", [] { return fmt::format("gorgon {}\n{}", GORGON_VERSION, instruction_set_text()); },
+      "Print the version and the instruction sets that this chip computes with");
   app.require_subcommand(1);
   app.footer("Example:\n  gorgon train configs/quickstart.yaml\nExit status: docs/errors.md");
   add_prepare(app, arguments);

@@ -6,6 +6,7 @@
 
 #include "data/file.h"
 #include "kernels/error.h"
+#include "kernels/instruction_set.h"
 #include "kernels/profile.h"
 #include "trainer/answer_origin.h"
 #include "trainer/checkpoint.h"
@@ -367,6 +368,7 @@ int train_command(const TrainArguments& arguments, Console& console, const StopS
   if (ranks.is_several()) console.place_rank_log(fs::path(config.output_dir) / kLogs, ranks.rank());
 
   Stream stream = make_stream(config, &stop, ranks, std::chrono::seconds(config.max_run_time));
+  if (stream.device().kind == DeviceKind::cpu) console.info("instruction set: " + instruction_set_text());
   RankShare share(ranks, stop_wanted(stop, config.max_run_time));
   const RunData data = load_run_data(arguments, config, own, stream, console, share);
   std::unique_ptr<CacheReader> cache;

@@ -13,7 +13,9 @@
 #include "kernels/block_linear.h"
 #include "kernels/convert.h"
 #include "kernels/dequantise.h"
+#include "kernels/error.h"
 #include "kernels/gemm.h"
+#include "kernels/instruction_set.h"
 #include "kernels/resblock.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rotary_embedding.h"
@@ -204,6 +206,26 @@ TEST_P(InstructionSets, AgreeWithTheBest) {
     for (size_t i = 0; i < best.size(); ++i) error += std::pow(static_cast<double>(own[i]) - best[i], 2);
     EXPECT_LE(std::sqrt(error), kernel.bound * std::sqrt(norm)) << hwy::TargetName(target);
   }
+}
+
+// A set of another architecture is none of this chip's; nothing changes by asking for it.
+TEST(InstructionSetNames, OthersAreRefused) {
+  const std::string before = instruction_set_text();
+  const bool is_arm = (hwy::SupportedTargets() & HWY_NEON) != 0;
+  for (const std::string& name : {std::string("mmx"), std::string(), std::string(is_arm ? "avx2" : "neon")}) {
+    try {
+      limit_instruction_set(name);
+      FAIL() << name;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::config);
+      EXPECT_NE(std::string(error.what())
+                    .find("GORGON_CPU_ISA: expected an instruction set of this chip (" +
+                          before.substr(0, before.find_first_of(",;"))),
+                std::string::npos)
+          << error.what();
+    }
+  }
+  EXPECT_EQ(instruction_set_text(), before);
 }
 
 INSTANTIATE_TEST_SUITE_P(Kernels, InstructionSets, ::testing::ValuesIn(kernels()),

@@ -1,0 +1,20 @@
+# Cross-compiles for aarch64 Linux with GCC, and runs what was built under qemu-user, as the tests then are.
+# scripts/cross_aarch64.sh makes the folder GORGON_CROSS: bin/ (compilers, emulator), sysroot/ (that architecture's packages).
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR aarch64)
+set(GORGON_CROSS "" CACHE PATH "folder of the cross compiler and of the packages")
+list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES GORGON_CROSS)
+set(CMAKE_C_COMPILER ${GORGON_CROSS}/bin/aarch64-linux-gnu-gcc)
+set(CMAKE_CXX_COMPILER ${GORGON_CROSS}/bin/aarch64-linux-gnu-g++)
+set(CMAKE_CROSSCOMPILING_EMULATOR ${GORGON_CROSS}/bin/emulator)
+set(CMAKE_SYSROOT ${GORGON_CROSS}/sysroot)
+set(CMAKE_LIBRARY_ARCHITECTURE aarch64-linux-gnu)
+set(CMAKE_FIND_ROOT_PATH ${CMAKE_SYSROOT})
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+set(ENV{PKG_CONFIG_LIBDIR} ${CMAKE_SYSROOT}/usr/lib/aarch64-linux-gnu/pkgconfig:${CMAKE_SYSROOT}/usr/share/pkgconfig)
+set(ENV{PKG_CONFIG_SYSROOT_DIR} ${CMAKE_SYSROOT})
+# Of HDF5's own script, which tells where its files lie, the other architecture's.
+set(HDF5_C_COMPILER_EXECUTABLE ${CMAKE_SYSROOT}/usr/bin/h5cc CACHE FILEPATH "")
