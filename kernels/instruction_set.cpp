@@ -62,8 +62,10 @@ std::string instruction_set_text() {
   std::string text;
   for (const InstructionSet& set : kInstructionSets) {
     if (!runs_here(set)) continue;
-    text += (text.empty() ? "" : ", products: ") + std::string(set.name);
-    if (!set.scalable) break;
+    if (text.empty()) text = set.name;
+    if (set.scalable) continue;
+    if (text != set.name) text += ", products: " + std::string(set.name);
+    break;
   }
   if (text.empty()) text = "the least that this program is built for";
   return text +
