@@ -53,7 +53,7 @@ UpdatedPart updated_part(const NamedParameter& parameter, const HeadRanks& ranks
 
 GradientExchange::GradientExchange(const HeadRanks& ranks, const MedusaHeads& heads,
                                    const std::vector<NamedParameter>& parameters, const Stream& stream)
-    : ranks_(ranks), parameters_(parameters), stream_(stream), weights_(heads.heads.size()) {
+    : ranks_(ranks), parameters_(parameters), stream_(stream) {
   for (const NamedParameter& parameter : parameters_) parts_.push_back(updated_part(parameter, ranks));
   if (!ranks_.is_several()) return;
   require(ranks_.divided == heads.shard.has_value(), "GradientExchange", "heads of another mode");
@@ -112,23 +112,20 @@ void GradientExchange::start_weights() {
   if (weights_at_ != Weights::to_ask_for) return;
   for (size_t i = 0; i < parts_.size(); ++i) {
     const NamedParameter& parameter = parameters_[i];
-    weights_[static_cast<size_t>(parameter.head)].push_back(
-        ranks_.device->all_gather_v(parts_[i].of(parameter.view), flat(parameter.view),
-                                    counts_of(parts_[i].bounds, 1), "weights of " + parameter.name, stream_));
+    weights_.push_back(ranks_.device->all_gather_v(parts_[i].of(parameter.view), flat(parameter.view),
+                                                   counts_of(parts_[i].bounds, 1),
+                                                   "weights of " + parameter.name, stream_));
   }
   weights_at_ = Weights::asked_for;
 }
 
-void GradientExchange::finish_weights(size_t k) {
-  if (weights_[k].empty()) return;
-  const ProfileScope scope(stream_, kWaiting);
-  for (Pending& one : weights_[k]) one.wait();
-  weights_[k].clear();
-}
-
 void GradientExchange::finish_weights() {
   start_weights();
-  for (size_t k = 0; k < weights_.size(); ++k) finish_weights(k);
+  if (weights_at_ == Weights::here) return;
+  const ProfileScope scope(stream_, kWaiting);
+  for (Pending& one : weights_) one.wait();
+  weights_.clear();
+  stream_.synchronize();
   weights_at_ = Weights::here;
 }
 

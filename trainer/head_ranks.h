@@ -71,8 +71,8 @@ class GradientExchange {
   void updated() { weights_at_ = is_replicate() ? Weights::to_ask_for : Weights::here; }
   // Asks for it, where it is not asked for yet.
   void start_weights();
-  // The weights of head k are whole when it returns; those of all heads.
-  void finish_weights(size_t k);
+  // Weights are whole when it returns, for the host too: a host that goes on to wait for another one leaves
+  // nothing undone on its device that the other's may wait for.
   void finish_weights();
   bool has_weights() const { return weights_at_ == Weights::here; }
 
@@ -86,8 +86,8 @@ class GradientExchange {
   const Stream& stream_;
   std::vector<Pending> pending_;
   enum class Weights : uint8_t { to_ask_for, asked_for, here } weights_at_ = Weights::here;
-  std::vector<std::vector<Pending>> weights_;  // [K], asked for
-  Tensor losses_;                              // u8: LossSums[n, K]
+  std::vector<Pending> weights_;  // asked for
+  Tensor losses_;                 // u8: LossSums[n, K]
 };
 
 // Every state of all ranks in the same order: rank 0 hands out the bytes of whole tensors as they come (the

@@ -17,6 +17,7 @@
 #include "optim/step_scalars.h"
 #include "trainer/head_chunks.h"
 #include "trainer/head_gradients.h"
+#include "trainer/optimizer_states.h"
 #include "trainer/step_report.h"
 
 namespace gorgon {
@@ -290,7 +291,7 @@ void HeadTrainer::begin(const StateRows& rows, int64_t s) {
   require(t.begun.size() < StepReport::kOpen, "HeadTrainer", "too many steps are begun");
   t.prepare_pass();
   t.prepare_training();
-  t.exchange.start_weights();
+  t.exchange.finish_weights();
   const int num_heads = t.options.heads.num_heads;
   const std::vector<HeadRows> rows_of = rows_of_heads(rows, t.heads);
   Impl::Begun begun;
@@ -301,7 +302,6 @@ void HeadTrainer::begin(const StateRows& rows, int64_t s) {
   for (size_t k = 0; k < rows_of.size(); ++k) {
     weights.push_back(head_weight(t.options.loss, static_cast<int>(k), s, t.options.max_steps));
     const auto n = static_cast<double>(std::max<int64_t>(result.heads[k].targets, 1));
-    t.exchange.finish_weights(k);
     t.train_head(k, rows, rows_of[k], static_cast<float>(weights[k] / n));
     t.exchange_gradients(k);
   }
@@ -385,25 +385,8 @@ void HeadTrainer::set_adam_steps(int64_t t) {
 }
 
 std::vector<NamedState> HeadTrainer::optimizer_state() {
-  Impl& t = *impl_;
-  t.prepare_training();
-  std::vector<NamedState> all;
-  for (size_t i = 0; i < t.parameters.size(); ++i) {
-    const UpdatedPart& part = t.exchange.part(i);
-    for (const Optimizer::NamedState& state : t.optimizer->states(i)) {
-      const auto values = [&](int64_t elements) {
-        return (elements + state.elements_each - 1) / state.elements_each;
-      };
-      std::vector<int64_t> bounds, counts;
-      for (const int64_t elements : part.bounds) bounds.push_back(values(elements));
-      if (!bounds.empty()) counts = counts_of(bounds, 1);
-      all.push_back({"optimizer." + t.parameters[i].name + "." + state.name,
-                     state.view,
-                     {values(part.elements)},
-                     counts});
-    }
-  }
-  return all;
+  impl_->prepare_training();
+  return optimizer_states(*impl_->optimizer, impl_->parameters, impl_->exchange);
 }
 
 }  // namespace gorgon

@@ -95,7 +95,7 @@ class HeadTrainer {
   //   replicate: every rank has rows of its own and all weights; the gradients of one head are summed while
   //     the next head computes, each rank updates a part of every parameter, of which it alone holds the
   //     optimizer states (UpdatedPart of trainer/head_ranks.h), and has the other parts of the weights from
-  //     the other ranks before the next step's head computes.
+  //     the other ranks before the next step's heads compute.
   //   divided: every rank passes the rows of all ranks, in step() and in evaluate(), and holds its part of
   //     every head (model/head_shard.h), of its gradients and of its optimizer states.
   HeadTrainer(const HeadTrainerOptions& options, const WeightMatrix& lm_head, DType type,

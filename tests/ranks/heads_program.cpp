@@ -320,16 +320,13 @@ Overlap overlap_before_wait(const std::vector<Given>& order, int64_t n) {
   return found;
 }
 
-// Weights of a head, which the last step has asked for, are waited for behind the heads in front of it, and
-// gradients of a head are on their way while the next one is computed (replicate); states are while the
-// backbone is at the next micro-batch (vocab): nothing waits for them before all of them are asked for.
+// Behind the weights that the step before has asked for, gradients of a head are on their way while the next
+// one is computed (replicate); states are while the backbone is at the next micro-batch (vocab): nothing
+// waits for them before all of them are asked for.
 void check_overlap(const Row& row, const Result& found, int ranks, Comparison& check) {
   if (found.heads_order.empty()) return;  // a CPU
   if (!row.divided) {
     const int64_t parameters = row.linear == HeadLinear::own ? 3 : 4, all = row.heads * parameters;
-    const Overlap weights = overlap_before_wait(found.heads_order, all);
-    check.equal("gradients asked for before the last head's weights are waited for", weights.collectives,
-                all - parameters);
     const Overlap heads = overlap_before_wait(found.heads_order, all + 1);
     check.equal("gradients, and losses, asked for before one is waited for", heads.collectives, all + 1);
     check.equal("heads computed before that", heads.groups, row.heads);
