@@ -32,8 +32,12 @@ constexpr std::array<InstructionSet, 6> kInstructionSets = {{
     {"neon", HWY_NEON, {}, false},
 }};
 
+// Asking Highway (1.0) makes it choose anew, among what DisableTargets() took out too: the choice is put
+// right.
 bool runs_here(const InstructionSet& set) {
-  return (hwy::SupportedTargets() & set.target) != 0;
+  const int64_t targets = hwy::SupportedTargets();
+  hwy::GetChosenTarget().Update(targets);
+  return (targets & set.target) != 0;
 }
 
 // "avx512, avx2, sse4"

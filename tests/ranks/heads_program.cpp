@@ -17,6 +17,7 @@
 #include "tests/model/tiny_model.h"
 #include "tests/ranks/comparison.h"
 #include "tests/ranks/heads_device.h"
+#include "tests/ranks/heads_rows.h"
 #include "trainer/head_chunks.h"
 #include "trainer/head_trainer.h"
 #include "trainer/heads_file.h"
@@ -26,98 +27,10 @@
 namespace gorgon {
 namespace {
 
-constexpr int64_t kVocabulary = 150, kHidden = 32, kBatch = 5, kSteps = 3, kMicroBatch = 2;
+constexpr int64_t kBatch = 5, kMicroBatch = 2;
 // f32 sums in another order move a loss by some 1e-7 of its value in a step and what Adam makes of the
 // smallest gradients adds to it; gradients are sums of a few hundred products.
 constexpr double kLossBound = 5e-6, kGradientBound = 1e-6;
-// Drops tokens of every chunk: gradients differ from those of all tokens by more than a thousandth of their
-// norm, or the row fails.
-constexpr double kFilter = 0.01, kDropped = 1e-3;
-
-struct Row {
-  HeadLinear linear;
-  int vocabulary;  // 0: full, 1: a few ids, 2: about half of them
-  int heads, layers;
-  bool wrapped, divided;
-  double filter = 0;    // vocab_gradient_filter
-  bool narrow = false;  // bf16 with stochastic rounding and states of eight bits, nothing clipped
-
-  DType type() const { return narrow ? DType::bf16 : DType::f32; }
-  std::string name() const {
-    const char* linears[] = {"own", "shared", "lowrank"};
-    const char* vocabularies[] = {"full", "seen", "half"};
-    return fmt::format("{} {} K={} L={} {} {}{}", linears[static_cast<int>(linear)], vocabularies[vocabulary],
-                       heads, layers, wrapped ? "wrapped" : "none", divided ? "vocab" : "replicate",
-                       filter > 0 ? " filter" : "");
-  }
-};
-
-// For the emulated GPU, in both modes: "few": own and low rank, "own": own.
-std::vector<Row> few_rows(bool lowrank) {
-  std::vector<Row> rows;
-  for (const bool divided : {false, true}) {
-    rows.push_back({HeadLinear::own, 0, 2, 1, divided, divided});
-    if (lowrank) rows.push_back({HeadLinear::lowrank, 0, 2, 1, divided, divided});
-  }
-  return rows;
-}
-
-std::vector<Row> table(const std::string& which) {
-  if (!which.empty()) return few_rows(which == "few");
-  std::vector<Row> rows;
-  for (const HeadLinear linear : {HeadLinear::own, HeadLinear::shared, HeadLinear::lowrank}) {
-    for (const int vocabulary : {0, 1, 2}) {
-      for (int heads = 1; heads <= 5; ++heads) {
-        for (const bool divided : {false, true}) {
-          // Both kinds of packing, and two layers, for every form.
-          rows.push_back({linear, vocabulary, heads, heads == 2 ? 2 : 1, heads % 2 == 1, divided});
-        }
-      }
-    }
-  }
-  for (int heads = 1; heads <= 5; ++heads) {
-    for (const bool divided : {false, true})
-      rows.push_back({HeadLinear::own, 0, heads, 1, heads % 2 == 0, divided});
-  }
-  // Chunks of replicate are those of a rank's own rows, so that other tokens pass the filter; those of vocab
-  // are of all rows.
-  for (const HeadLinear linear : {HeadLinear::own, HeadLinear::lowrank})
-    rows.push_back({linear, 0, 3, 1, false, true, kFilter});
-  return rows;
-}
-
-// Sequences of 40 tokens (wrapped: cut wherever they are full), or of any length, some without a row.
-Dataset sequences_of(TinyModel& model, bool wrapped) {
-  Dataset dataset;
-  dataset.offsets.push_back(0);
-  for (const int length : {40, 3, 61, 24, 2, 33, 40, 5}) {
-    const std::vector<int32_t> tokens = model.prompt(wrapped ? 40 : length);
-    for (const int32_t token : tokens) {
-      dataset.tokens.push_back(token);
-      dataset.labels.push_back(token % 5 == 0 ? kIgnoreIndex : token);
-      dataset.segments.push_back(0);
-    }
-    dataset.offsets.push_back(std::ssize(dataset.tokens));
-  }
-  return dataset;
-}
-
-HeadTrainerOptions options_of(const Row& row) {
-  HeadTrainerOptions options;
-  options.heads = {row.heads, row.layers, row.linear, 3, kFullVocabulary};
-  options.loss.decay_coefficient = 0.8;
-  options.optimizer.eight_bit = row.narrow;
-  options.optimizer.max_grad_norm = row.narrow ? 0 : 0.01f;  // every step is clipped
-  options.lr.learning_rate = 1e-3;
-  options.lr_multiplier.assign(static_cast<size_t>(row.heads), 1.0);
-  options.max_steps = kSteps;
-  options.chunk_rows = 64;  // several chunks
-  options.gradient_filter = row.filter;
-  for (int32_t id = 0; id < kVocabulary && row.vocabulary > 0; id += row.vocabulary == 1 ? 13 : 2) {
-    options.vocab_ids.push_back(id);
-  }
-  return options;
-}
 
 struct Result {
   std::vector<StepResult> steps;

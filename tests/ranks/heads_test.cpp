@@ -172,8 +172,8 @@ TEST(RankPlan, CountsARanksMemoryAndTrafficInBothModes) {
   EXPECT_GT(less, 0.875 * 2 * weights);
   EXPECT_LT(less, 0.875 * 2.8 * weights);
   EXPECT_EQ(enough.chosen, ParallelHeads::vocab);
-  const int64_t states = plan_heads_memory(config, llama_3_8b(), 128256, 1) -
-                         plan_heads_memory(config, llama_3_8b(), 128256, 8);
+  const int64_t states =
+      plan_heads_memory(config, llama_3_8b(), 128256, 1) - plan_heads_memory(config, llama_3_8b(), 128256, 8);
   EXPECT_NEAR(static_cast<double>(states), 0.875 * 1.016 * weights, 0.001 * weights);
   // One process plans as ever.
   const RankPlan alone = plan_ranks(config, llama_3_8b(), DeviceKind::cuda, 1, step, std::nullopt);

@@ -66,7 +66,8 @@ void nap() {
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
 }
 
-constexpr double kLongest = 400;  // seconds, on a machine that does other work too; a test that waits longer hangs
+constexpr double kLongest =
+    400;  // seconds, on a machine that does other work too; a test that waits longer hangs
 
 }  // namespace
 
