@@ -264,10 +264,9 @@ ExportReport export_hf(const FoundHeads& found, const ModelWeights& weights, con
   const DraftHeads run = DraftHeads::load(found.file, weights.lm_head, type, stream);
   StagedDirectory staged(directory);
   const fs::path heads_file = staged.path() / kExportedHeadsFile, config_file = staged.path() / "config.json";
-  write_safetensors(heads_file, exported_tensors(run, weights.config.vocab_size),
-                    {{"format", "pt"},
-                     {"model_fingerprint", weights.fingerprint},
-                     {kRunKeys, run_keys(found.config)}});
+  write_safetensors(
+      heads_file, exported_tensors(run, weights.config.vocab_size),
+      {{"format", "pt"}, {"model_fingerprint", weights.fingerprint}, {kRunKeys, run_keys(found.config)}});
   MedusaOptions sizes = found.config.heads;
   sizes.num_heads = run.count();
   sizes.num_layers = run.layers();

@@ -21,14 +21,15 @@ struct ExportReport {
 
 // Writes heads as TGI, TensorRT-LLM and vLLM 0.25-0.32 read them: medusa_lm_head.safetensors with numeric
 // keys (low-rank heads merged, pruned ones expanded with zero rows, a shared lm_head written out) and the
-// run's own keys that evaluation needs (run_keys.h) in its metadata, config.json, the tokenizer's files where the model directory has them, and tree.json and trained_prompts
-// where the run has them. Everything is written into a temporary directory and checked there before it gets
-// its name: the keys are exactly those that the engines read, config.json's sizes are the tensors', and the
-// reloaded heads give the run's logits (to rounding where matrices were merged). Of pruned heads the accepted
-// length is measured too, along the backbone's own answers to prompts of the run's evaluation data, or,
-// without it, to tokens of their vocabulary; tree.json names the exported heads where it named the run's.
-// Throws Error(check_failed) otherwise, Error(config) when `directory` is there and not empty. `stage`
-// announces what is decoded to measure that.
+// run's own keys that evaluation needs (run_keys.h) in its metadata, config.json, the tokenizer's files where
+// the model directory has them, and tree.json and trained_prompts where the run has them. Everything is
+// written into a temporary directory and checked there before it gets its name: the keys are exactly those
+// that the engines read, config.json's sizes are the tensors', and the reloaded heads give the run's logits
+// (to rounding where matrices were merged). Of pruned heads the accepted length is measured too, along the
+// backbone's own answers to prompts of the run's evaluation data, or, without it, to tokens of their
+// vocabulary; tree.json names the exported heads where it named the run's. Throws Error(check_failed)
+// otherwise, Error(config) when `directory` is there and not empty. `stage` announces what is decoded to
+// measure that.
 ExportReport export_hf(const FoundHeads& found, const ModelWeights& weights,
                        const std::filesystem::path& directory, const Stream& stream,
                        const StageProgress& stage = {});

@@ -11,7 +11,8 @@ namespace gorgon {
 void give_back_large_blocks() {
 #ifdef __GLIBC__
   mallopt(M_MMAP_THRESHOLD, 8 << 20);
-  mallopt(M_TRIM_THRESHOLD, 16 << 20);  // set by the line above to what a layer's buffers would cross each time
+  mallopt(M_TRIM_THRESHOLD,
+          16 << 20);  // set by the line above to what a layer's buffers would cross each time
 #endif
 }
 

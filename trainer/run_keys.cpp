@@ -11,16 +11,11 @@
 namespace gorgon {
 namespace {
 
-constexpr std::string_view kCarried[] = {"max_seq_length",
-                                         "packing",
-                                         "packing_strategy",
-                                         "assistant_only_loss",
-                                         "columns",
-                                         "medusa_heads_coefficient",
-                                         "medusa_decay_coefficient",
-                                         "load_in_4bit",
-                                         "load_in_8bit",
-                                         "bnb_4bit_use_double_quant"};
+constexpr std::string_view kCarried[] = {
+    "max_seq_length",           "packing",      "packing_strategy",
+    "assistant_only_loss",      "columns",      "medusa_heads_coefficient",
+    "medusa_decay_coefficient", "load_in_4bit", "load_in_8bit",
+    "bnb_4bit_use_double_quant"};
 
 bool is_carried(std::string_view name) {
   return std::find(std::begin(kCarried), std::end(kCarried), name) != std::end(kCarried);
