@@ -64,10 +64,11 @@ class TrainingRuns : public testing::Test {
   }
   std::filesystem::path directory(const std::string& run) const { return folder_.path() / run; }
 
+  // Whole lines: a run may be writing one.
   std::vector<nlohmann::json> metrics(const std::string& run) const {
     std::vector<nlohmann::json> lines;
     std::istringstream in(file_text(directory(run) / "metrics.jsonl"));
-    for (std::string line; std::getline(in, line);) lines.push_back(nlohmann::json::parse(line));
+    for (std::string line; std::getline(in, line) && !in.eof();) lines.push_back(nlohmann::json::parse(line));
     return lines;
   }
 
