@@ -24,6 +24,7 @@ static_assert(std::atomic<int>::is_always_lock_free && std::atomic<int64_t>::is_
               "a handler may only touch lock-free atomics");
 
 constexpr int64_t kSecond = 1'000'000'000;
+constexpr int64_t kLaunchers = 5 * kSecond;  // in which a launcher may send another one to the rest of a job
 
 int64_t now() {
   timespec time = {};
@@ -38,7 +39,7 @@ extern "C" void remember_signal(int number) {
     g_signal.store(number);
     return;
   }
-  if (at - first < kSecond) return;  // the same request
+  if (at - first < (number == SIGINT ? kSecond : kLaunchers)) return;  // the same request
   // Asked again: the process ends by the signal as soon as this handler returns.
   struct sigaction action = {};
   action.sa_handler = SIG_DFL;

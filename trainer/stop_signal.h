@@ -3,9 +3,10 @@
 namespace gorgon {
 
 // While one exists, the first SIGTERM, SIGINT or SIGUSR1 (batch systems' word ahead of a time limit) does not
-// end the process but asks it to stop; another one a second later or more ends it at once (`timeout` sends
-// the same one twice: to the process and to its group). At most one exists at a time. The signals' former
-// actions come back at the end.
+// end the process but asks it to stop; a SIGINT a second later or more ends it at once (`timeout` sends the
+// same one twice: to the process and to its group), another one five seconds later (launchers send SIGTERM to
+// the rest of a job whose first process has ended). At most one exists at a time. The signals' former actions
+// come back at the end.
 class StopSignal {
  public:
   StopSignal();

@@ -136,17 +136,20 @@ TEST_F(Stop, WhenTheTimeOfTheRunIsUp) {
   EXPECT_EQ(list_checkpoints(run())[0].step, std::ssize(metrics_of(run())));
 }
 
-// `timeout` sends a signal to the process and to its group: the same request twice.
-TEST(StopSignal, IsTheSameRequestWithinASecondAndEndsTheProcessAfterIt) {
-  const auto ask = [](std::chrono::milliseconds pause) {
+// `timeout` sends a signal to the process and to its group, mpirun SIGTERM to ranks that are stopping: the
+// same request twice.
+TEST(StopSignal, IsTheSameRequestWithinItsTimeAndEndsTheProcessAfterIt) {
+  const auto ask = [](std::chrono::milliseconds pause, int again = SIGINT) {
     const StopSignal stop;
     raise(SIGTERM);
     std::this_thread::sleep_for(pause);
-    raise(SIGINT);
+    raise(again);
     _exit(stop.requested() && std::string_view(stop.name()) == "SIGTERM" ? 75 : 1);
   };
   EXPECT_EXIT(ask(std::chrono::milliseconds(0)), testing::ExitedWithCode(75), "");
   EXPECT_EXIT(ask(std::chrono::milliseconds(1100)), testing::KilledBySignal(SIGINT), "");
+  EXPECT_EXIT(ask(std::chrono::milliseconds(1100), SIGTERM), testing::ExitedWithCode(75), "");
+  EXPECT_EXIT(ask(std::chrono::milliseconds(5100), SIGTERM), testing::KilledBySignal(SIGTERM), "");
 }
 
 // While it rests a signal does what it did before; what came until then is forgotten when it listens again.
